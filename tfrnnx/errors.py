@@ -1,0 +1,39 @@
+"""Exceptions for mistakes that a user can mend.
+
+Every message names what was expected, what was received and what to do next. Each class also
+derives from the built-in exception that Python users would catch for the same mistake. The
+command line prints these as one line; anything else is a defect of the package and keeps its
+traceback.
+"""
+
+
+class TfrnnxError(Exception):
+    """Base class of all exceptions that tfrnnx raises on purpose."""
+
+
+class UnknownNameError(TfrnnxError, ValueError):
+    """A name that no registry knows: an architecture, a method, a data set."""
+
+
+class ConfigError(TfrnnxError, ValueError):
+    """A parameter outside its range, or a configuration that contradicts what is on disk."""
+
+
+class InputError(TfrnnxError, ValueError):
+    """An input or target that cannot be explained: shape, dtype, NaN, outside the box."""
+
+
+class UnsupportedLayerError(TfrnnxError, NotImplementedError):
+    """A layer without explanation rules. Never a silent plain gradient."""
+
+
+class ModelFileError(TfrnnxError, OSError):
+    """A model file that is missing, truncated or not a Keras model."""
+
+
+class DataError(TfrnnxError, OSError):
+    """A data set that is missing, corrupt or not obtainable."""
+
+
+class OutputError(TfrnnxError, OSError):
+    """An output folder that cannot be written."""

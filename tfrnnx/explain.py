@@ -1,0 +1,286 @@
+"""Explain what a model decides: relevance of the target logit at every input value."""
+
+import sys
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfrnnx import primitives
+from tfrnnx.errors import ConfigError, InputError, UnsupportedLayerError
+from tfrnnx.handlers import run_model
+from tfrnnx.methods import Method, get_method
+
+PREDICTED = -1
+"""In the place of a target: the class that the model predicts for the sample."""
+
+
+class Explanation(NamedTuple):
+    """What an explainer computes for a batch.
+
+    Attributes:
+        relevance: of the input's shape and dtype.
+        logits: the model's output, (batch, classes).
+        target: the explained class of every sample, int32 (batch,).
+    """
+
+    relevance: Any
+    logits: Any
+    target: Any
+
+
+class Explainer:
+    """A model and a method, compiled into one function from inputs to relevance.
+
+    Construction traces the model once, for any batch size; calls neither retrace nor change the
+    model, and read its weights as they are at the call. An explainer may be used by several
+    threads at once and inside a `tf.function`.
+
+    Args:
+        model: a functional or sequential `keras.Model` with one input of floats and one output of
+            logits (batch, classes), made of layers that can be explained.
+        method: the name of a method ("dtd", "sa", "gb", "gradient"), or a `Method`.
+        jit_compile: compile with XLA, once for every batch size.
+        **parameters: of the method, such as `low=` and `high=` of "dtd".
+
+    Raises:
+        UnknownNameError: for an unknown method.
+        ConfigError: for a parameter that the method does not take, or out of its range.
+        UnsupportedLayerError: for a model or layer that cannot be explained.
+
+    Example:
+        >>> explainer = tfrnnx.Explainer(model, "dtd")
+        >>> relevance = explainer(x)
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        method: str | Method = "dtd",
+        *,
+        jit_compile: bool = False,
+        **parameters: Any,
+    ) -> None:
+        self.model = model
+        self.method = get_method(method, **parameters)
+        self.input_spec, self.classes = _signature(model)
+        target_spec = tf.TensorSpec([self.input_spec.shape[0]], tf.int32)
+        # autograph=False: it would wrap our exceptions in its own multi-line message.
+        self._function = tf.function(
+            self._explain,
+            input_signature=[self.input_spec, target_spec],
+            autograph=False,
+            jit_compile=jit_compile,
+        )
+        self._function.get_concrete_function()
+
+    def __call__(self, x: Any, target: Any = None) -> tf.Tensor:
+        """Return the relevance of the target logit, a tensor of x's shape.
+
+        Args:
+            x: floats (batch, ...) of the model's input shape; finite, and inside the box of
+                methods that have one.
+            target: None for the predicted class, an int, or ints (batch,).
+
+        Raises:
+            InputError: naming what was expected of x or target and what was received. Tensors of
+                a surrounding `tf.function` have no values yet: `tf.errors.InvalidArgumentError`
+                when it runs.
+        """
+        return self.explain(x, target).relevance
+
+    def explain(self, x: Any, target: Any = None) -> Explanation:
+        """Return relevance, logits and the target used, as tensors. As `__call__` otherwise."""
+        x = self.check_x(x)
+        return self._function(x, self.check_target(target, x))
+
+    def _explain(self, x: tf.Tensor, target: tf.Tensor) -> Explanation:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(x)
+            with primitives.explaining(self.method):
+                logits = run_model(self.model, x)
+        predicted = tf.argmax(logits, -1, output_type=tf.int32)
+        target = tf.where(target == PREDICTED, predicted, target)
+        at_target = tf.one_hot(target, self.classes, dtype=logits.dtype)
+        start = self.method.start(tf.reduce_sum(at_target * logits, -1))
+        arrived = tape.gradient(logits, x, output_gradients=at_target * start[:, None])
+        return Explanation(self.method.finish(arrived), logits, target)
+
+    def check_x(self, x: Any) -> tf.Tensor:
+        """Return x as a tensor of the model's input, or raise InputError."""
+        spec = self.input_spec
+        expected = f"Expected x to be finite floats of shape {_shape(spec.shape)}."
+        if not tf.is_tensor(x):
+            try:
+                x = np.asarray(x)
+            except ValueError as error:
+                raise InputError(f"{expected} Received: {type(x).__name__} ({error})") from None
+            if x.dtype.kind != "f":
+                raise InputError(f"{expected} Received: dtype {x.dtype}")
+        elif not x.dtype.is_floating:
+            raise InputError(f"{expected} Received: dtype {x.dtype.name}")
+        if not spec.shape.is_compatible_with(x.shape):
+            lacks_batch = spec.shape[1:].is_compatible_with(x.shape)
+            hint = "; add a batch axis, x[None]" if lacks_batch else ""
+            raise InputError(f"{expected} Received: shape {_shape(x.shape)}{hint}")
+        x = tf.cast(x, spec.dtype)
+        _require(tf.reduce_all(tf.math.is_finite(x)), expected, lambda: "NaN or Inf in x")
+        if self.method.box is not None:
+            low, high = self.method.box
+            _require(
+                tf.reduce_all((x >= low) & (x <= high)),
+                f"Expected x inside the box [low, high] = [{low}, {high}] of method "
+                f"{self.method.name!r}; scale x, or pass the data's low= and high=.",
+                lambda: f"values in [{tf.reduce_min(x):g}, {tf.reduce_max(x):g}]",
+            )
+        return x
+
+    def check_target(self, target: Any, x: tf.Tensor) -> tf.Tensor:
+        """Return int32 (batch,), `PREDICTED` for None, or raise InputError."""
+        batch = tf.shape(x)[:1]
+        if target is None:
+            return tf.fill(batch, PREDICTED)
+        expected = (
+            f"Expected target to be None, an int in [0, {self.classes - 1}], or one such int a "
+            "sample."
+        )
+        if not tf.is_tensor(target):
+            target = np.asarray(target)
+            if target.dtype.kind not in "iu":
+                raise InputError(f"{expected} Received: {target.tolist()!r}")
+        elif not target.dtype.is_integer:
+            raise InputError(f"{expected} Received: dtype {target.dtype.name}")
+        if len(target.shape) > 1 or (target.shape and not x.shape[:1].is_compatible_with(target.shape)):
+            raise InputError(
+                f"{expected} Received: shape {_shape(target.shape)} for a batch of {x.shape[0]}"
+            )
+        # Compared before the cast, where an int64 out of range could wrap around into it.
+        target = tf.convert_to_tensor(target)
+        inside = tf.reduce_all((target >= 0) & (target < tf.cast(self.classes, target.dtype)))
+        _require(inside, expected, lambda: np.array2string(target.numpy(), threshold=8))
+        return tf.broadcast_to(tf.cast(target, tf.int32), batch)
+
+
+def explain(
+    model: keras.Model,
+    x: Any,
+    method: str | Method = "dtd",
+    target: Any = None,
+    *,
+    batch_size: int = 128,
+    verbose: int | str = "auto",
+    **parameters: Any,
+) -> Any:
+    """Return the relevance of the target logit at every value of x.
+
+    Args:
+        model: as for `Explainer`.
+        x: floats (samples, ...), an array or tensor, explained in batches; or a
+            `tf.data.Dataset` of batches, whose elements are x or tuples that start with x.
+        method: the name of a method ("dtd", "sa", "gb", "gradient"), or a `Method`.
+        target: None for the predicted class of each sample, an int, or ints (samples,).
+        batch_size: how many samples of an array are explained at once, which bounds the memory.
+        verbose: 1 shows a progress bar, 0 does not; "auto" shows it for more than one batch.
+        **parameters: of the method.
+
+    Returns:
+        A NumPy array of x's shape. For a dataset, an iterator over such arrays, one a batch: what
+        they add up to need not fit in memory.
+
+    Raises:
+        InputError: naming what was expected of x or target and what was received.
+        UnknownNameError, ConfigError, UnsupportedLayerError: as `Explainer`.
+    """
+    explainer = _cached_explainer(model, method, parameters)
+    if isinstance(x, tf.data.Dataset):
+        total = int(x.cardinality())
+        batches = _batches_of_dataset(x, target)
+        return _explained(explainer, batches, total if total >= 0 else None, verbose)
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise ConfigError(f"Expected batch_size to be an integer >= 1. Received: {batch_size!r}")
+    # Checked as a whole first: a mistake in the last sample should not cost the wait for it.
+    x = explainer.check_x(x)
+    target = explainer.check_target(target, x)
+    starts = range(0, max(1, x.shape[0]), batch_size)
+    batches = ((x[i : i + batch_size], target[i : i + batch_size]) for i in starts)
+    return np.concatenate(list(_explained(explainer, batches, len(starts), verbose)))
+
+
+def _explained(
+    explainer: Explainer, batches: Iterable[tuple[Any, Any]], total: int | None, verbose: int | str
+) -> Iterator[np.ndarray]:
+    """Yield the relevance of every batch, under a progress bar."""
+    shown = total != 1 if verbose == "auto" else bool(verbose)
+    # Where the bar cannot be redrawn in place, such as in a log file, one line at the end.
+    progress = keras.utils.Progbar(total, verbose=1 if sys.stdout.isatty() else 2)
+    for done, (x, target) in enumerate(batches, 1):
+        yield explainer(x, target).numpy()
+        if shown:
+            progress.update(done)
+
+
+def _batches_of_dataset(dataset: tf.data.Dataset, target: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield (x, target) for every batch of x, taking each sample's target from an array."""
+    per_sample = target is not None and np.ndim(target) > 0
+    start = 0
+    for element in dataset:
+        x = element[0] if isinstance(element, tuple) else element
+        if not tf.is_tensor(x):
+            raise InputError(
+                "Expected a data set of batches of x, or of tuples that start with x. "
+                f"Received: elements of type {type(element).__name__}"
+            )
+        stop = start + x.shape[0]
+        yield x, np.asarray(target)[start:stop] if per_sample else target
+        start = stop
+
+
+# Tracing takes seconds, so that `explain` keeps what it compiled, for as long as the model lives.
+_explainers: WeakKeyDictionary[keras.Model, dict[Any, Explainer]] = WeakKeyDictionary()
+
+
+def _cached_explainer(
+    model: keras.Model, method: str | Method, parameters: dict[str, Any]
+) -> Explainer:
+    key = (method, tuple(sorted(parameters.items())))
+    known = _explainers.setdefault(model, {})
+    if key not in known:
+        known[key] = Explainer(weakref.proxy(model), method, **parameters)
+    return known[key]
+
+
+def _signature(model: Any) -> tuple[tf.TensorSpec, int]:
+    """Return the spec of the model's input and its number of classes."""
+    expected = "Expected a built keras.Model with one input of floats and one output of logits"
+    try:
+        (x,), (logits,) = model.inputs, model.outputs
+    except (AttributeError, TypeError, ValueError):
+        raise UnsupportedLayerError(
+            f"{expected}, functional or Sequential. Received: {type(model).__name__}"
+            + (f" {model.name!r}" if isinstance(model, keras.Model) else "")
+        ) from None
+    spec = tf.TensorSpec(x.shape, x.dtype)
+    if not spec.dtype.is_floating or len(logits.shape) != 2 or logits.shape[-1] is None:
+        raise UnsupportedLayerError(
+            f"{expected} (batch, classes). Received: input {_shape(x.shape)} of {x.dtype}, output "
+            f"{_shape(logits.shape)}"
+        )
+    return spec, int(logits.shape[-1])
+
+
+def _shape(shape: Any) -> str:
+    sizes = ["batch" if i == 0 and n is None else str(n) for i, n in enumerate(shape)]
+    return f"({', '.join(sizes)})"
+
+
+def _require(condition: tf.Tensor, expected: str, received: Callable[[], str]) -> None:
+    """Raise InputError unless the condition holds; inside a graph, assert it."""
+    if tf.executing_eagerly():
+        if not condition:
+            raise InputError(f"{expected} Received: {received()}")
+    else:
+        tf.debugging.Assert(condition, [expected])

@@ -1,0 +1,15 @@
+"""Layers and RNN cells that explain themselves."""
+
+from tfrnnx.layers.base import ExplainableCell, ExplainableLayer
+from tfrnnx.layers.cells import ReLUCell, RLSTMCell
+from tfrnnx.layers.feedforward import Conv2D, Dense, ScaledAveragePooling2D
+
+__all__ = [
+    "Conv2D",
+    "Dense",
+    "ExplainableCell",
+    "ExplainableLayer",
+    "ReLUCell",
+    "RLSTMCell",
+    "ScaledAveragePooling2D",
+]

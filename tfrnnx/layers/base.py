@@ -1,0 +1,49 @@
+"""The two base classes of layers and cells that explain themselves."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+class ExplainableLayer(keras.layers.Layer):
+    """A layer whose `call` is written with `tfrnnx.primitives`.
+
+    Such a layer needs no handler: running it for an explanation is enough.
+    """
+
+
+class ExplainableCell(ExplainableLayer):
+    """An RNN cell whose step is written with `tfrnnx.primitives`.
+
+    Keras's cell protocol (`call(inputs, states)`, `state_size`, `output_size`,
+    `get_initial_state`), so that it works in `keras.layers.RNN`, `StackedRNNCells` and
+    `Bidirectional`. The step is cut in two, so that what depends on the inputs alone is one
+    product over all time steps while explaining. Subclasses define:
+
+    - `state_size` and `output_size`;
+    - `project(inputs)`: (..., features) -> a nest of tensors with the same leading axes;
+    - `step(projected, states)`: one time step of that nest, and the states (batch, units) ->
+      (output, new states).
+    """
+
+    def project(self, inputs: tf.Tensor) -> Any:
+        """Return what the step needs of the inputs, (..., features) -> nest of (..., units)."""
+        raise NotImplementedError
+
+    def step(self, projected: Any, states: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Return the output and the new states, all (batch, units)."""
+        raise NotImplementedError
+
+    def call(
+        self, inputs: tf.Tensor, states: list[tf.Tensor], training: bool = False
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Return the output (batch, units) and the new states for inputs (batch, features)."""
+        return self.step(self.project(inputs), states)
+
+    def get_initial_state(self, batch_size: Any = None) -> list[tf.Tensor]:
+        """Return zeros for every state."""
+        return [
+            keras.ops.zeros((batch_size, size), dtype=self.compute_dtype)
+            for size in self.state_size  # type: ignore[attr-defined]
+        ]

@@ -1,0 +1,89 @@
+"""The time loop of an explained recurrent layer: Keras's semantics, over any cell's step."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+Step = Callable[[Any, Any], tuple[tf.Tensor, Any]]
+
+
+def scan(
+    step: Step,
+    sequences: Any,
+    initial_output: tf.Tensor,
+    initial_states: Any,
+    *,
+    mask: tf.Tensor | None = None,
+    go_backwards: bool = False,
+    zero_output_for_mask: bool = False,
+    unroll: bool = False,
+) -> tuple[tf.Tensor, tf.Tensor, Any]:
+    """Run a step along the time axis, as `keras.layers.RNN` does.
+
+    Args:
+        step: (nest of (batch, ...), states) -> (output (batch, units), new states).
+        sequences: a nest of (batch, time, ...).
+        initial_output: zeros (batch, units).
+        initial_states: a nest of (batch, units).
+        mask: bool (batch, time). A step where it is False repeats the output and the states of
+            the step before.
+        go_backwards: from the last step to the first; outputs stand in the order they are made.
+        zero_output_for_mask: the outputs of masked steps are 0.
+        unroll: one step after the other in the graph, instead of a while loop.
+
+    Returns:
+        The last output (batch, units), all outputs (batch, time, units) and the last states.
+    """
+    flat = keras.tree.flatten(sequences)
+    if mask is not None:
+        flat.append(tf.cast(mask[..., None], tf.bool))
+    flat = [tf.transpose(x, [1, 0, *range(2, x.shape.rank)]) for x in flat]
+    if go_backwards:
+        flat = [tf.reverse(x, [0]) for x in flat]
+
+    def run(inputs: list[tf.Tensor], output: tf.Tensor, states: Any) -> tuple[tf.Tensor, Any]:
+        valid = inputs.pop() if mask is not None else None
+        new_output, new_states = step(keras.tree.pack_sequence_as(sequences, inputs), states)
+        new_states = keras.tree.pack_sequence_as(states, keras.tree.flatten(new_states))
+        if valid is None:
+            return new_output, new_states
+        kept = tf.zeros_like(output) if zero_output_for_mask else output
+        new_states = keras.tree.map_structure(
+            lambda new, old: tf.where(valid, new, old), new_states, states
+        )
+        return tf.where(valid, new_output, kept), new_states
+
+    loop = _unrolled if unroll else _while
+    return loop(run, flat, initial_output, initial_states)
+
+
+def _unrolled(
+    run: Callable, flat: list[tf.Tensor], output: tf.Tensor, states: Any
+) -> tuple[tf.Tensor, tf.Tensor, Any]:
+    outputs = []
+    for inputs in zip(*(tf.unstack(x) for x in flat), strict=True):
+        output, states = run(list(inputs), output, states)
+        outputs.append(output)
+    return output, tf.stack(outputs, axis=1), states
+
+
+def _while(
+    run: Callable, flat: list[tf.Tensor], output: tf.Tensor, states: Any
+) -> tuple[tf.Tensor, tf.Tensor, Any]:
+    steps = tf.shape(flat[0])[0]
+    arrays = [tf.TensorArray(x.dtype, steps).unstack(x) for x in flat]
+    outputs = tf.TensorArray(output.dtype, steps, element_shape=output.shape)
+
+    def body(time: tf.Tensor, outputs: tf.TensorArray, output: tf.Tensor, states: Any) -> Any:
+        output, states = run([array.read(time) for array in arrays], output, states)
+        return time + 1, outputs.write(time, output), output, states
+
+    _, outputs, output, states = tf.while_loop(
+        lambda time, *_: time < steps,
+        body,
+        (tf.constant(0), outputs, output, states),
+        maximum_iterations=steps,
+    )
+    return output, tf.transpose(outputs.stack(), [1, 0, 2]), states

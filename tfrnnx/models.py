@@ -1,0 +1,208 @@
+"""The five networks of "Designing RNNs for Explainability", poster figure 2.
+
+An architecture is one registered function from the widths of its layers to a model's output; to
+add one, write such a function here or anywhere and decorate it with
+`architectures.register(name)`.
+"""
+
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from tfrnnx import layers
+from tfrnnx.errors import ConfigError
+from tfrnnx.registry import Registry
+
+architectures: Registry[Callable[..., keras.KerasTensor]] = Registry("architecture")
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """What architectures are made of, with the options that all layers of a model share.
+
+    Attributes:
+        dropout: rate in [0, 1) around the recurrent layer.
+        stationary_dropout: one mask for all steps, instead of one a step.
+        unroll: unroll the recurrent layer's steps.
+        dtype: a Keras dtype or policy, or None for Keras's default.
+    """
+
+    dropout: float
+    stationary_dropout: bool
+    unroll: bool
+    dtype: Any
+
+    def dense(self, x: keras.KerasTensor, units: int, name: str) -> keras.KerasTensor:
+        """Return relu(x w + b), (..., units)."""
+        return layers.Dense(units, dtype=self.dtype, name=name)(x)
+
+    def convolutions(self, x: keras.KerasTensor, filters1: int, filters2: int) -> keras.KerasTensor:
+        """Return the features (batch, steps, features) of two convolutions, 5x5 and 3x3, each
+        pooled 2x2, of every step (height, width) of x.
+        """
+        x = keras.layers.Reshape((*x.shape[1:], 1), dtype=self.dtype)(x)
+        for index, (filters, size) in enumerate(((filters1, 5), (filters2, 3)), 1):
+            x = layers.Conv2D(filters, size, dtype=self.dtype, name=f"conv{index}")(x)
+            x = layers.ScaledAveragePooling2D(dtype=self.dtype, name=f"pool{index}")(x)
+        return self.flatten_steps(x)
+
+    def flatten_steps(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        """Return (batch, steps, features) of (batch, steps, ...)."""
+        return keras.layers.Reshape((x.shape[1], math.prod(x.shape[2:])), dtype=self.dtype)(x)
+
+    def recurrent(self, x: keras.KerasTensor, cell: keras.layers.Layer) -> keras.KerasTensor:
+        """Return the cell's last output (batch, units), with dropout before and after."""
+        if self.dropout:
+            kind = (
+                keras.layers.SpatialDropout1D if self.stationary_dropout else keras.layers.Dropout
+            )
+            x = kind(self.dropout, dtype=self.dtype, name="input_dropout")(x)
+        x = keras.layers.RNN(cell, unroll=self.unroll, dtype=self.dtype, name="recurrent")(x)
+        if self.dropout:
+            x = keras.layers.Dropout(self.dropout, dtype=self.dtype, name="output_dropout")(x)
+        return x
+
+    def relu_cell(self, units: int, recurrent_units: int) -> layers.ReLUCell:
+        """Return the cell of the networks without gates."""
+        return layers.ReLUCell(units, recurrent_units, dtype=self.dtype, name="cell")
+
+    def rlstm_cell(self, units: int) -> layers.RLSTMCell:
+        """Return the LSTM cell with ReLU."""
+        return layers.RLSTMCell(units, dtype=self.dtype, name="cell")
+
+
+def build(
+    arch: str,
+    *,
+    input_shape: tuple[int, int, int] = (12, 28, 7),
+    classes: int = 10,
+    dropout: float = 0.0,
+    stationary_dropout: bool = False,
+    unroll: bool = True,
+    dtype: Any = None,
+    name: str | None = None,
+    **widths: int,
+) -> keras.Model:
+    """Build one of the registered architectures, with fresh weights.
+
+    Args:
+        arch: "shallow", "deep", "convdeep", "rlstm" or "convrlstm".
+        input_shape: (steps, height, width) of a sequence of images' columns.
+        classes: number of logits, >= 1.
+        dropout: rate in [0, 1) of the inputs of the recurrent layer and of the logits' layer.
+        stationary_dropout: draw one mask for all steps, instead of one a step.
+        unroll: unroll the time steps (faster up to some tens of steps), or run a while loop.
+        dtype: a Keras dtype or policy for all layers, such as "float64". None: Keras's default.
+        name: of the model; the architecture's name by default.
+        **widths: sizes of the architecture's layers, to deviate from the thesis.
+
+    Returns:
+        A functional `keras.Model` from floats (batch, steps, height, width) to logits
+        (batch, classes).
+
+    Raises:
+        UnknownNameError: for an unknown architecture.
+        ConfigError: for a parameter outside its range.
+
+    Example:
+        >>> tfrnnx.build("shallow").count_params()
+        184330
+    """
+    architecture = architectures[arch]
+    known = {
+        parameter.name
+        for parameter in inspect.signature(architecture).parameters.values()
+        if parameter.default is not parameter.empty
+    }
+    unknown = sorted(set(widths) - known)
+    if unknown:
+        raise ConfigError(
+            f"Architecture {arch!r} has the widths {', '.join(sorted(known))}. "
+            f"Received: {', '.join(unknown)}"
+        )
+    sizes = {"classes": classes, **widths}
+    for key, size in sizes.items():
+        if not isinstance(size, int) or size < 1:
+            raise ConfigError(f"Expected {key} to be an integer >= 1. Received: {size!r}")
+    if not 0 <= dropout < 1:
+        raise ConfigError(f"Expected a dropout rate in [0, 1). Received: {dropout!r}")
+    if len(input_shape) != 3 or any(not isinstance(n, int) or n < 1 for n in input_shape):
+        raise ConfigError(
+            "Expected input_shape to be (steps, height, width), integers >= 1. "
+            f"Received: {input_shape!r}"
+        )
+    policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
+    x = keras.Input(input_shape, dtype=policy.variable_dtype, name="sequence")
+    features = architecture(Blocks(dropout, stationary_dropout, unroll, dtype), x, **widths)
+    logits = layers.Dense(classes, rectify=False, dtype=dtype, name="logits")(features)
+    return keras.Model(x, logits, name=name or arch)
+
+
+@architectures.register("shallow")
+def shallow(
+    blocks: Blocks, x: keras.KerasTensor, *, hidden: int = 256, recur: int = 256
+) -> keras.KerasTensor:
+    """hidden = relu([x, r]); r = relu(hidden); features: the last hidden."""
+    return blocks.recurrent(blocks.flatten_steps(x), blocks.relu_cell(hidden, recur))
+
+
+@architectures.register("deep")
+def deep(
+    blocks: Blocks,
+    x: keras.KerasTensor,
+    *,
+    in1: int = 256,
+    hidden: int = 128,
+    recur: int = 256,
+    out1: int = 32,
+) -> keras.KerasTensor:
+    """in1 = relu(x); hidden = relu([in1, r]); r = relu(hidden); out1 = relu(last hidden)."""
+    x = blocks.dense(blocks.flatten_steps(x), in1, "in1")
+    x = blocks.recurrent(x, blocks.relu_cell(hidden, recur))
+    return blocks.dense(x, out1, "out1")
+
+
+@architectures.register("convdeep")
+def convdeep(
+    blocks: Blocks,
+    x: keras.KerasTensor,
+    *,
+    conv1: int = 24,
+    conv2: int = 32,
+    in1: int = 128,
+    hidden: int = 128,
+    recur: int = 256,
+    out1: int = 32,
+) -> keras.KerasTensor:
+    """Two convolutions with pooling at every step, then as `deep`."""
+    x = blocks.dense(blocks.convolutions(x, conv1, conv2), in1, "in1")
+    x = blocks.recurrent(x, blocks.relu_cell(hidden, recur))
+    return blocks.dense(x, out1, "out1")
+
+
+@architectures.register("rlstm")
+def rlstm(
+    blocks: Blocks, x: keras.KerasTensor, *, in1: int = 256, recur: int = 72
+) -> keras.KerasTensor:
+    """in1 = relu(x); an LSTM with ReLU; features: the last h."""
+    x = blocks.dense(blocks.flatten_steps(x), in1, "in1")
+    return blocks.recurrent(x, blocks.rlstm_cell(recur))
+
+
+@architectures.register("convrlstm")
+def convrlstm(
+    blocks: Blocks,
+    x: keras.KerasTensor,
+    *,
+    conv1: int = 24,
+    conv2: int = 32,
+    in1: int = 128,
+    recur: int = 96,
+) -> keras.KerasTensor:
+    """Two convolutions with pooling at every step, then as `rlstm`."""
+    x = blocks.dense(blocks.convolutions(x, conv1, conv2), in1, "in1")
+    return blocks.recurrent(x, blocks.rlstm_cell(recur))

@@ -105,16 +105,23 @@ class _Dense:
     """x w over the last axis of x, any number of leading axes."""
 
     def apply(self, x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
-        if x.shape.rank == 2:
-            return tf.matmul(x, w)
-        # One product over all leading axes: TensorFlow's batched product is slower by far.
-        leading = tf.shape(x)[:-1]
-        z = tf.matmul(tf.reshape(x, [-1, w.shape[0]]), w)
-        z = tf.reshape(z, tf.concat([leading, [w.shape[1]]], 0))
-        return tf.ensure_shape(z, x.shape[:-1].concatenate(w.shape[1]))
+        return _over_last_axis(x, w.shape[1], lambda rows: tf.matmul(rows, w))
 
-    def adjoint(self, s: tf.Tensor, w: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
-        return self.apply(s, tf.transpose(w))
+    def adjoint(self, s: tf.Tensor, ws: Sequence[tf.Tensor], x: tf.Tensor) -> list[tf.Tensor]:
+        width = x.shape[-1]
+        return [
+            _over_last_axis(s, width, lambda rows, w=w: tf.matmul(rows, w, transpose_b=True))
+            for w in ws
+        ]
+
+
+def _over_last_axis(x: tf.Tensor, width: int, product: Callable) -> tf.Tensor:
+    """Apply a matrix product to all leading axes at once: TensorFlow's batched one is slower."""
+    if x.shape.rank == 2:
+        return product(x)
+    rows = product(tf.reshape(x, [-1, x.shape[-1]]))
+    result = tf.reshape(rows, tf.concat([tf.shape(x)[:-1], [width]], 0))
+    return tf.ensure_shape(result, [*x.shape[:-1], width])
 
 
 @dataclass(frozen=True)
@@ -127,8 +134,11 @@ class _Conv2D:
     def apply(self, x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
         return tf.nn.conv2d(x, w, self.strides, self.padding)
 
-    def adjoint(self, s: tf.Tensor, w: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
-        return tf.nn.conv2d_transpose(s, w, tf.shape(x), self.strides, self.padding)
+    def adjoint(self, s: tf.Tensor, ws: Sequence[tf.Tensor], x: tf.Tensor) -> list[tf.Tensor]:
+        shape = tf.concat([tf.shape(x)[:-1], [x.shape[-1] * len(ws)]], 0)
+        # The weights side by side as channels: with few channels the cost is that of reading s.
+        r = tf.nn.conv2d_transpose(s, tf.concat(ws, 2), shape, self.strides, self.padding)
+        return tf.split(r, len(ws), -1)
 
 
 def _columns(x: tf.Tensor, signal: slice | None) -> tf.Tensor:
@@ -283,7 +293,7 @@ def relu(z: tf.Tensor) -> tf.Tensor:
         def backward(g: tf.Tensor) -> tf.Tensor:
             if scope.method.propagates_relevance:
                 return g
-            return tf.where(z > 0, tf.nn.relu(g), tf.zeros_like(g))
+            return tf.raw_ops.ReluGrad(gradients=tf.nn.relu(g), features=a)
 
         return a, backward
 

@@ -10,7 +10,7 @@ Every rule is the same three steps, and data for the last two:
 So Σ_j R_j = Σ_k R_k wherever d_k ≠ 0, whatever rules the inputs have: the denominator is joint.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,8 +24,8 @@ class LinearMap(Protocol):
         """Return the map's value without bias."""
         ...
 
-    def adjoint(self, s: tf.Tensor, w: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
-        """Return Σ_k s_k w_jk in the shape of x."""
+    def adjoint(self, s: tf.Tensor, ws: Sequence[tf.Tensor], x: tf.Tensor) -> list[tf.Tensor]:
+        """Return Σ_k s_k w_jk in the shape of x for each w, at little more than the cost of one."""
         ...
 
 
@@ -61,7 +61,7 @@ def z_plus() -> LinearRule:
     return LinearRule(
         weights=lambda w: (tf.nn.relu(w),),
         denominator=lambda linear, x, w, z: linear.apply(x, w[0]),
-        relevance=lambda linear, x, w, s: x * linear.adjoint(s, w[0], x),
+        relevance=lambda linear, x, w, s: x * linear.adjoint(s, w, x)[0],
     )
 
 
@@ -78,12 +78,16 @@ def z_box(low: float, high: float) -> LinearRule:
     def box(bound: float, x: tf.Tensor) -> tf.Tensor:
         return tf.fill(tf.concat([[1], tf.shape(x)[1:]], 0), tf.constant(bound, x.dtype))
 
+    def relevance(
+        linear: LinearMap, x: tf.Tensor, w: tuple[tf.Tensor, ...], s: tf.Tensor
+    ) -> tf.Tensor:
+        at_low, at_high = linear.adjoint(s, w, x)
+        return (x - low) * at_low + (x - high) * at_high
+
     return LinearRule(
         weights=lambda w: (tf.nn.relu(w), -tf.nn.relu(-w)),
         denominator=lambda linear, x, w, z: (
             z - linear.apply(box(low, x), w[0]) - linear.apply(box(high, x), w[1])
         ),
-        relevance=lambda linear, x, w, s: (
-            (x - low) * linear.adjoint(s, w[0], x) + (x - high) * linear.adjoint(s, w[1], x)
-        ),
+        relevance=relevance,
     )

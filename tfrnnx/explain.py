@@ -95,8 +95,20 @@ class Explainer:
 
     def explain(self, x: Any, target: Any = None) -> Explanation:
         """Return relevance, logits and the target used, as tensors. As `__call__` otherwise."""
+        return self.explain_checked(*self.check(x, target))
+
+    def explain_checked(self, x: tf.Tensor, target: tf.Tensor) -> Explanation:
+        """Return relevance, logits and the target used for what `check` has returned."""
+        return self._function(x, target)
+
+    def check(self, x: Any, target: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return x as the model reads it and target as int32 (batch,), -1 for the predicted class.
+
+        Raises:
+            InputError: as `__call__`.
+        """
         x = self.check_x(x)
-        return self._function(x, self.check_target(target, x))
+        return x, self._check_target(target, x)
 
     def _explain(self, x: tf.Tensor, target: tf.Tensor) -> Explanation:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -110,7 +122,7 @@ class Explainer:
         arrived = tape.gradient(logits, x, output_gradients=at_target * start[:, None])
         return Explanation(self.method.finish(arrived), logits, target)
 
-    def check_x(self, x: Any) -> tf.Tensor:
+    def check_x(self, x: Any, in_box: bool = True) -> tf.Tensor:
         """Return x as a tensor of the model's input, or raise InputError."""
         spec = self.input_spec
         expected = f"Expected x to be finite floats of shape {_shape(spec.shape)}."
@@ -129,7 +141,7 @@ class Explainer:
             raise InputError(f"{expected} Received: shape {_shape(x.shape)}{hint}")
         x = tf.cast(x, spec.dtype)
         _require(tf.reduce_all(tf.math.is_finite(x)), expected, lambda: "NaN or Inf in x")
-        if self.method.box is not None:
+        if in_box and self.method.box is not None:
             low, high = self.method.box
             _require(
                 tf.reduce_all((x >= low) & (x <= high)),
@@ -139,8 +151,7 @@ class Explainer:
             )
         return x
 
-    def check_target(self, target: Any, x: tf.Tensor) -> tf.Tensor:
-        """Return int32 (batch,), `PREDICTED` for None, or raise InputError."""
+    def _check_target(self, target: Any, x: tf.Tensor) -> tf.Tensor:
         batch = tf.shape(x)[:1]
         if target is None:
             return tf.fill(batch, PREDICTED)
@@ -198,13 +209,12 @@ def explain(
     explainer = _cached_explainer(model, method, parameters)
     if isinstance(x, tf.data.Dataset):
         total = int(x.cardinality())
-        batches = _batches_of_dataset(x, target)
+        batches = (explainer.check(*batch) for batch in _batches_of_dataset(x, target))
         return _explained(explainer, batches, total if total >= 0 else None, verbose)
     if not isinstance(batch_size, int) or batch_size < 1:
         raise ConfigError(f"Expected batch_size to be an integer >= 1. Received: {batch_size!r}")
     # Checked as a whole first: a mistake in the last sample should not cost the wait for it.
-    x = explainer.check_x(x)
-    target = explainer.check_target(target, x)
+    x, target = explainer.check(x, target)
     starts = range(0, max(1, x.shape[0]), batch_size)
     batches = ((x[i : i + batch_size], target[i : i + batch_size]) for i in starts)
     return np.concatenate(list(_explained(explainer, batches, len(starts), verbose)))
@@ -213,12 +223,12 @@ def explain(
 def _explained(
     explainer: Explainer, batches: Iterable[tuple[Any, Any]], total: int | None, verbose: int | str
 ) -> Iterator[np.ndarray]:
-    """Yield the relevance of every batch, under a progress bar."""
+    """Yield the relevance of every checked batch, under a progress bar."""
     shown = total != 1 if verbose == "auto" else bool(verbose)
     # Where the bar cannot be redrawn in place, such as in a log file, one line at the end.
     progress = keras.utils.Progbar(total, verbose=1 if sys.stdout.isatty() else 2)
     for done, (x, target) in enumerate(batches, 1):
-        yield explainer(x, target).numpy()
+        yield explainer.explain_checked(x, target).relevance.numpy()
         if shown:
             progress.update(done)
 

@@ -1,5 +1,6 @@
 """Which images make up the sequences of an epoch: stateless draws for all of them at once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,12 +9,13 @@ import tensorflow as tf
 
 @dataclass(frozen=True, eq=False)
 class Classes:
-    """For each image its place in the list of all images sorted by class. All (n,) int64.
+    """For each of n images its place in the list of all sorted by class. All (n,) int64.
 
     Image i lies at `start[i] + place[i]` of the sorted list `order`, where its class takes the
     `count[i]` places from `start[i]` on.
     """
 
+    n: int
     order: tf.Tensor
     start: tf.Tensor
     count: tf.Tensor
@@ -28,7 +30,7 @@ def sort_by_class(labels: np.ndarray) -> Classes:
     place = np.empty(len(labels), np.int64)
     place[order] = np.arange(len(labels))
     columns = (order, start, counts[inverse], place - start)
-    return Classes(*(tf.constant(column, tf.int64) for column in columns))
+    return Classes(len(labels), *(tf.constant(column, tf.int64) for column in columns))
 
 
 def compose(
@@ -48,7 +50,7 @@ def compose(
         Indices of images, (n, items) int64, and the mask, (n, items) float32, 1 where the image
         is of the class of image i, the base of row i. The base is one of the items.
     """
-    n, others = classes.order.shape[0], majority - 1
+    n, others = classes.n, majority - 1
     item_seed, place_seed, _ = _epoch_seeds(seed, epoch)
     uniforms = _uniforms((n, items - 1), item_seed)
 
@@ -77,7 +79,7 @@ def _epoch_seeds(seed: int, epoch: tf.Tensor | int) -> list[tf.Tensor]:
     return tf.unstack(tf.random.split(pair, num=3))
 
 
-def _uniforms(shape: tuple[int, ...], seed: tf.Tensor) -> tf.Tensor:
+def _uniforms(shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
     # Philox by name, for the default algorithm depends on the device. With float64, u * m stays
     # below m after rounding.
     return tf.random.stateless_uniform(shape, seed, dtype=tf.float64, alg="philox")

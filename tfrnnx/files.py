@@ -1,0 +1,76 @@
+"""Files and folders that are there whole or not at all."""
+
+import errno
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from tfrnnx.errors import OutputError
+
+_PARTIAL = ".partial-"
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yield a path to write a file or folder to; on success it takes the place of `path`.
+
+    On failure nothing is left behind and what was at `path` is untouched. A process that is
+    killed leaves a folder that `remove_partials` removes.
+
+    Raises:
+        OutputError: where the system refuses: a full disk, a folder that is not writable.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Beside the target, because only within one file system does a rename replace at once.
+        scratch = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=path.parent))
+    except OSError as error:
+        raise output_error(path, error) from error
+    try:
+        fresh = scratch / path.name
+        yield fresh
+        if path.is_dir():
+            path.rename(scratch / "replaced")
+        fresh.replace(path)
+    except (OSError, tf.errors.OpError) as error:
+        raise output_error(path, error) from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def output_error(path: Path, error: Exception) -> OutputError:
+    """Return what to tell the user when `path` cannot be written."""
+    if isinstance(error, OSError) and error.errno in _ADVICE:
+        reason = f"{os.strerror(error.errno)}; {_ADVICE[error.errno]}"
+    else:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return OutputError(f"Expected to write {path}. Received: {reason}")
+
+
+_ADVICE = {
+    errno.ENOSPC: "free some space, or choose another folder with --out",
+    errno.EACCES: "choose a folder with --out that you may write to",
+    errno.EPERM: "choose a folder with --out that you may write to",
+    errno.EROFS: "choose a folder with --out that you may write to",
+    errno.ENOTDIR: "a part of the path is a file; choose another folder with --out",
+    errno.EEXIST: "there is a file in the place of a folder; choose another with --out",
+}
+
+
+def remove_partials(folder: Path) -> None:
+    """Remove what killed processes left half-written in this folder."""
+    for path in folder.glob(f"{_PARTIAL}*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as an indented JSON file, at once."""
+    with atomic(path) as fresh:
+        fresh.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

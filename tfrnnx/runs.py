@@ -1,0 +1,184 @@
+"""Training runs on disk: their configuration, and the files of their folder."""
+
+import csv
+import importlib.metadata
+import json
+import shutil
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from tfrnnx.errors import ConfigError, OutputError
+from tfrnnx.files import atomic, output_error, remove_partials, write_json
+
+_SMALL_SET = 5_000
+_VERSIONS_OF = ("tfrnnx", "keras", "tensorflow", "numpy")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What a training run depends on.
+
+    Attributes:
+        arch: a registered architecture.
+        dataset: a registered data set.
+        epochs: how often every image is a base; 0 chooses by the size of the data set.
+        batch_size: sequences a step; 0 chooses by the size of the data set.
+        learning_rate: the peak, > 0: it warms up over the first 5 % of the steps and falls along
+            a cosine to a hundredth.
+        dropout: rate in [0, 1) around the recurrent layer.
+        stationary_dropout: one mask for all steps of a sequence, instead of one a step.
+        patience: stop after so many epochs in which the validation loss did not fall; 0 chooses a
+            quarter of the epochs.
+        seed: of weights, compositions, dropout and the split into training and validation.
+        items: images in a sequence.
+        majority: how many of them are of the label's class.
+        step_columns: columns of a time step.
+    """
+
+    arch: str
+    dataset: str = "digits"
+    epochs: int = 0
+    batch_size: int = 0
+    learning_rate: float = 2e-3
+    dropout: float = 0.1
+    stationary_dropout: bool = True
+    patience: int = 0
+    seed: int = 0
+    items: int = 3
+    majority: int = 2
+    step_columns: int = 7
+
+    def resolved(self, images: int) -> "TrainConfig":
+        """Return the configuration with every 0 replaced, for a set of so many images.
+
+        Raises:
+            ConfigError: for a value outside its range.
+        """
+        for name in ("epochs", "batch_size", "patience", "seed"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"Expected {name} >= 0. Received: {getattr(self, name)}")
+        if not 0 < self.learning_rate < float("inf"):
+            raise ConfigError(f"Expected a learning_rate > 0. Received: {self.learning_rate}")
+        small = images < _SMALL_SET
+        epochs = self.epochs or (60 if small else 10)
+        return replace(
+            self,
+            epochs=epochs,
+            batch_size=self.batch_size or (32 if small else 100),
+            patience=self.patience or max(1, epochs // 4),
+        )
+
+
+class Run:
+    """A training run's folder.
+
+    While it trains there are config.json, history.csv, logs/ (TensorBoard) and checkpoint/, with
+    the state after the last finished epoch and the best weights so far. At its end there are
+    model.keras, saved_model/, heatmap.png and, last, results.json instead of checkpoint/. Every
+    file is replaced at once, so that a run killed at any moment goes on from the last finished
+    epoch.
+
+    Args:
+        folder: where the run is, or is to be.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.config = self.folder / "config.json"
+        self.history = self.folder / "history.csv"
+        self.logs = self.folder / "logs"
+        self.model = self.folder / "model.keras"
+        self.saved_model = self.folder / "saved_model"
+        self.heatmap = self.folder / "heatmap.png"
+        self.results = self.folder / "results.json"
+        self.checkpoint = self.folder / "checkpoint"
+        self.last = self.checkpoint / "last.keras"
+        self.best = self.checkpoint / "best.weights.h5"
+
+    def open(self, config: TrainConfig, overwrite: bool = False) -> None:
+        """Make the folder this configuration's, or check that it is.
+
+        Args:
+            config: resolved.
+            overwrite: remove another run that is there first.
+
+        Raises:
+            ConfigError: if the folder holds a run of another configuration.
+            OutputError: if it holds something else, or cannot be written.
+        """
+        present = self.config.is_file()
+        try:
+            foreign = not present and self.folder.is_dir() and any(self.folder.iterdir())
+        except OSError as error:
+            raise output_error(self.folder, error) from error
+        if foreign:
+            raise OutputError(
+                f"Expected {self.folder} to be a training run, empty or not there. Received: a "
+                "folder with other files; choose another with --out"
+            )
+        if present and overwrite:
+            self._remove()
+        elif present:
+            self._check_config(config)
+        remove_partials(self.folder)
+        write_json(self.config, {**asdict(config), "versions": _versions()})
+
+    def _check_config(self, config: TrainConfig) -> None:
+        try:
+            there = json.loads(self.config.read_text(encoding="utf-8"))
+            different = [
+                f"{name}={there[name]!r} there and {value!r} here"
+                for name, value in asdict(config).items()
+                if there[name] != value
+            ]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(
+                f"Expected the configuration of a training run in {self.config}. Received: "
+                f"something else ({error!r}); remove it, or choose another folder with --out"
+            ) from None
+        if different:
+            raise ConfigError(
+                f"Expected the configuration of the run in {self.folder}. Received: "
+                f"{', '.join(different)}; choose another folder with --out, or start over with "
+                "--overwrite"
+            )
+
+    def _remove(self) -> None:
+        # The configuration goes last: as long as it is there, the folder is known to be a run.
+        files = (self.results, self.model, self.heatmap, self.history, self.config)
+        for path in (self.checkpoint, self.saved_model, self.logs, *files):
+            try:
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            except OSError as error:
+                raise output_error(path, error) from error
+
+    def read_results(self) -> dict | None:
+        """Return what `tfrnnx.report` wrote down about a finished run, or None."""
+        if not self.results.is_file():
+            return None
+        return json.loads(self.results.read_text(encoding="utf-8"))
+
+    def read_history(self) -> list[dict[str, float]]:
+        """Return a row for every finished epoch."""
+        if not self.history.is_file():
+            return []
+        with self.history.open(newline="", encoding="utf-8") as file:
+            return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+
+    def write_history(self, rows: list[dict[str, float]]) -> None:
+        """Write a row for every finished epoch."""
+        with atomic(self.history) as fresh, fresh.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows({**row, "epoch": int(row["epoch"])} for row in rows)
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of what a run's numbers depend on."""
+    versions = {}
+    for package in _VERSIONS_OF:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:  # tfrnnx run from a checkout
+            versions[package] = "not installed"
+    return versions

@@ -1,0 +1,190 @@
+"""Train a network on majority sequences, so that an interrupted training can be gone on with."""
+
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from sklearn.model_selection import train_test_split
+
+from tfrnnx.data import ImageSet, LabelledImages, majority_sequences
+from tfrnnx.errors import ConfigError, ModelFileError
+from tfrnnx.files import atomic
+from tfrnnx.losses import PseudoClassCrossentropy
+from tfrnnx.models import build
+from tfrnnx.runs import Run, TrainConfig
+from tfrnnx.saved import load_model
+
+EVALUATION_BATCH = 200
+_VALIDATION_SHARE = 0.1
+_WARM_UP_SHARE = 0.05
+_FIRST_LEARNING_RATE, _LAST_LEARNING_RATE = 0.05, 0.01  # as shares of the peak
+_CLIP_NORM = 1.0
+
+
+class _KeepState(keras.callbacks.Callback):
+    """After every epoch, write down the run's state; stop when it no longer improves."""
+
+    def __init__(self, run: Run, history: list[dict[str, float]], patience: int) -> None:
+        super().__init__()
+        self.run = run
+        self.history = history
+        self.patience = patience
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._start = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        row = {k: float(v) for k, v in (logs or {}).items()}
+        row = {"epoch": epoch, **row, "seconds": time.monotonic() - self._start}
+        if not np.isfinite(row["loss"]):
+            raise ConfigError(
+                "Expected a finite loss. Received: a training that diverges in epoch "
+                f"{epoch + 1}; lower --learning_rate"
+            )
+        self.history.append(row)
+        if best_epoch(self.history) == epoch:
+            with atomic(self.run.best) as fresh:
+                self.model.save_weights(fresh)
+        self.run.write_history(self.history)
+        # Last, because what resumes counts its epochs by this file.
+        with atomic(self.run.last) as fresh:
+            self.model.save(fresh)
+        if is_stale(self.history, self.patience):
+            self.model.stop_training = True
+
+
+def best_epoch(history: list[dict[str, float]]) -> int:
+    """Return the index of the row with the least validation loss, the first of equals."""
+    return int(np.argmin([row["val_loss"] for row in history]))
+
+
+def is_stale(history: list[dict[str, float]], patience: int) -> bool:
+    """Return whether the validation loss has not fallen for `patience` epochs."""
+    return bool(history) and len(history) - 1 - best_epoch(history) >= patience
+
+
+def train(config: TrainConfig, data: ImageSet, run: Run, verbose: int = 1) -> keras.Model:
+    """Train a network, or go on with a training that was interrupted.
+
+    Adam, fresh compositions every epoch, a warm-up and a cosine decay of the learning rate. The
+    weights of the epoch with the least validation loss are kept. Validation images are split off
+    the training images: test images decide nothing.
+
+    Args:
+        config: resolved for the data set.
+        data: the data set.
+        run: opened for this configuration.
+        verbose: 1 shows Keras's progress bar, 2 prints a line an epoch, 0 nothing.
+
+    Returns:
+        The model with the best weights, also in the run's model.keras.
+
+    Raises:
+        ConfigError: if the training diverges.
+        ModelFileError: if the run's checkpoint is damaged.
+        OutputError: if the run's folder cannot be written.
+    """
+    keras.utils.set_random_seed(config.seed)
+    training, validation = _split(data.train, config.seed)
+    steps = -(-len(training) // config.batch_size)
+    if run.last.is_file():
+        model = load_model(run.last, compile=True)
+    else:
+        model = _new_model(config, data)
+        model.compile(
+            _optimizer(config, steps),
+            PseudoClassCrossentropy(),
+            metrics=["accuracy"],
+            jit_compile=False,  # compiling takes longer than it saves at these sizes
+        )
+    finished = int(model.optimizer.iterations) // steps
+    history = run.read_history()[:finished]
+    if finished < config.epochs and not is_stale(history, config.patience):
+        model.fit(
+            _for_fit(
+                training, config, batch_size=config.batch_size, epochs=None, first_epoch=finished
+            ),
+            validation_data=_for_fit(validation, config, shuffle=False),
+            initial_epoch=finished,
+            epochs=config.epochs,
+            steps_per_epoch=steps,
+            callbacks=[
+                _KeepState(run, history, config.patience),
+                keras.callbacks.TensorBoard(run.logs, write_graph=False),
+            ],
+            shuffle=False,  # the data set shuffles itself
+            verbose=verbose,
+        )
+    trained = _new_model(config, data)
+    try:
+        trained.load_weights(run.best)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelFileError(
+            f"Expected the best weights of the run in {run.best}. Received: {error}; start over "
+            "with --overwrite"
+        ) from error
+    with atomic(run.model) as fresh:
+        trained.save(fresh)
+    return trained
+
+
+def test_sequences(data: ImageSet, config: TrainConfig) -> tf.data.Dataset:
+    """Return the fixed batches (sequence, label, mask) of the test images."""
+    return _sequences(data.test, config, shuffle=False)
+
+
+def _split(images: LabelledImages, seed: int) -> tuple[LabelledImages, LabelledImages]:
+    """Return training and validation images, stratified."""
+    training, validation = train_test_split(
+        np.arange(len(images)),
+        test_size=_VALIDATION_SHARE,
+        stratify=images.labels,
+        random_state=seed,
+    )
+    return (
+        LabelledImages(images.images[training], images.labels[training]),
+        LabelledImages(images.images[validation], images.labels[validation]),
+    )
+
+
+def _new_model(config: TrainConfig, data: ImageSet) -> keras.Model:
+    height, width = data.train.images.shape[1:]
+    return build(
+        config.arch,
+        input_shape=(config.items * width // config.step_columns, height, config.step_columns),
+        classes=len(data.class_names),
+        dropout=config.dropout,
+        stationary_dropout=config.stationary_dropout,
+    )
+
+
+def _optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
+    total = config.epochs * steps
+    warm_up = int(total * _WARM_UP_SHARE)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=config.learning_rate * _FIRST_LEARNING_RATE,
+        warmup_target=config.learning_rate,
+        warmup_steps=warm_up,
+        decay_steps=total - warm_up,
+        alpha=_LAST_LEARNING_RATE,
+    )
+    return keras.optimizers.Adam(schedule, clipnorm=_CLIP_NORM)
+
+
+def _sequences(images: LabelledImages, config: TrainConfig, **options) -> tf.data.Dataset:
+    return majority_sequences(
+        images.images,
+        images.labels,
+        seed=config.seed,
+        items=config.items,
+        majority=config.majority,
+        step_columns=config.step_columns,
+        **{"batch_size": EVALUATION_BATCH, **options},
+    )
+
+
+def _for_fit(images: LabelledImages, config: TrainConfig, **options) -> tf.data.Dataset:
+    # Keras would take a third element, the mask, for sample weights.
+    return _sequences(images, config, **options).map(lambda sequence, label, mask: (sequence, label))

@@ -165,7 +165,9 @@ class Explainer:
                 raise InputError(f"{expected} Received: {target.tolist()!r}")
         elif not target.dtype.is_integer:
             raise InputError(f"{expected} Received: dtype {target.dtype.name}")
-        if len(target.shape) > 1 or (target.shape and not x.shape[:1].is_compatible_with(target.shape)):
+        if len(target.shape) > 1 or (
+            target.shape and not x.shape[:1].is_compatible_with(target.shape)
+        ):
             raise InputError(
                 f"{expected} Received: shape {_shape(target.shape)} for a batch of {x.shape[0]}"
             )

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfrnnx.errors import OutputError
 from tfrnnx.explain import Explainer
 from tfrnnx.files import atomic
 
@@ -38,6 +39,12 @@ def export(
         OutputError: if the folder cannot be written.
         UnknownNameError, ConfigError, UnsupportedLayerError: as `tfrnnx.Explainer`.
     """
+    path = Path(path)
+    if path.exists() and not (path / "saved_model.pb").is_file() and not _is_empty(path):
+        raise OutputError(
+            f"Expected {path} to be a SavedModel, an empty folder or not there. Received: "
+            "something else; choose another folder"
+        )
     module = tf.Module()
     # Endpoints read the variables themselves: what is saved are the weights as they are now.
     module.model_variables = [variable.value for variable in model.variables]
@@ -57,7 +64,7 @@ def export(
         setattr(module, name, endpoint)
         signatures[name] = endpoint.get_concrete_function(_named(spec, "x"))
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-    with atomic(Path(path)) as fresh:
+    with atomic(path) as fresh:
         tf.saved_model.save(module, str(fresh), signatures=signatures, options=options)
 
 
@@ -73,6 +80,10 @@ def _endpoint(explainer: Explainer) -> Any:
     for dtype in (tf.int32, tf.int64):  # TensorFlow's and NumPy's integers
         endpoint.get_concrete_function(x, tf.TensorSpec([None], dtype, name="target"))
     return endpoint
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
 
 
 def _named(spec: tf.TensorSpec, name: str) -> tf.TensorSpec:

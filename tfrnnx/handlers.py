@@ -27,9 +27,7 @@ class _Entry(NamedTuple):
 _entries: dict[type, _Entry] = {}
 
 
-def register_layer(
-    layer_class: type, moves_values: bool = False
-) -> Callable[[Handler], Handler]:
+def register_layer(layer_class: type, moves_values: bool = False) -> Callable[[Handler], Handler]:
     """Return a decorator that makes a function the handler of exactly this class of layers.
 
     The function is called as the layer is, with the layer first: `handler(layer, x, ...)`. A
@@ -203,4 +201,6 @@ def _bidirectional(
     if layer.merge_mode == "concat":
         return tf.concat([forward, backward], -1)
     merged = primitives.add(forward, backward)
-    return merged if layer.merge_mode == "sum" else primitives.gate(tf.cast(0.5, merged.dtype), merged)
+    return (
+        merged if layer.merge_mode == "sum" else primitives.gate(tf.cast(0.5, merged.dtype), merged)
+    )

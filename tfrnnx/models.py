@@ -41,8 +41,9 @@ class Blocks:
         return layers.Dense(units, dtype=self.dtype, name=name)(x)
 
     def convolutions(self, x: keras.KerasTensor, filters1: int, filters2: int) -> keras.KerasTensor:
-        """Return the features (batch, steps, features) of two convolutions, 5x5 and 3x3, each
-        pooled 2x2, of every step (height, width) of x.
+        """Return two convolutions' features of every step, (batch, steps, features).
+
+        The kernels are 5x5 and 3x3; each convolution is pooled 2x2.
         """
         x = keras.layers.Reshape((*x.shape[1:], 1), dtype=self.dtype)(x)
         for index, (filters, size) in enumerate(((filters1, 5), (filters2, 3)), 1):
@@ -146,7 +147,7 @@ def build(
 def shallow(
     blocks: Blocks, x: keras.KerasTensor, *, hidden: int = 256, recur: int = 256
 ) -> keras.KerasTensor:
-    """hidden = relu([x, r]); r = relu(hidden); features: the last hidden."""
+    """Hidden = relu([x, r]); r = relu(hidden); features: the last hidden."""
     return blocks.recurrent(blocks.flatten_steps(x), blocks.relu_cell(hidden, recur))
 
 

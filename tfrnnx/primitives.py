@@ -33,8 +33,10 @@ class _Scope:
     weights: dict[Any, Any] = field(default_factory=dict)
 
     @property
-    def rule(self) -> LinearRule | None:
-        return self.method.input_rule if self.at_input else self.method.hidden_rule
+    def rule(self) -> LinearRule:
+        rule = self.method.input_rule if self.at_input else self.method.hidden_rule
+        assert rule is not None  # methods that propagate relevance have both
+        return rule
 
     def rule_weights(self, kernel: Any, signal: slice | None) -> tuple[tf.Tensor, ...]:
         """Return the rule's weights, computed once per explanation, outside of time loops."""

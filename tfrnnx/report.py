@@ -67,9 +67,7 @@ def report(
     return results
 
 
-def _draw(
-    explainers: dict[str, Explainer], data: ImageSet, config: TrainConfig, run: Run
-) -> None:
+def _draw(explainers: dict[str, Explainer], data: ImageSet, config: TrainConfig, run: Run) -> None:
     """Draw the first test sequences, explained."""
     x, label, _ = next(iter(test_sequences(data, config).unbatch().batch(_SHOWN)))
     explained = {name: explainer.explain(x) for name, explainer in explainers.items()}

@@ -4,7 +4,7 @@ import csv
 import importlib.metadata
 import json
 import shutil
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from tfrnnx.errors import ConfigError, OutputError
@@ -95,6 +95,12 @@ class Run:
         self.last = self.checkpoint / "last.keras"
         self.best = self.checkpoint / "best.weights.h5"
 
+    @classmethod
+    def of_model(cls, path: str | Path) -> "Run":
+        """Return the run that a model file or folder belongs to, if it does to one."""
+        path = Path(path)
+        return cls(path if path.is_dir() else path.parent)
+
     def open(self, config: TrainConfig, overwrite: bool = False) -> None:
         """Make the folder this configuration's, or check that it is.
 
@@ -123,19 +129,30 @@ class Run:
         remove_partials(self.folder)
         write_json(self.config, {**asdict(config), "versions": _versions()})
 
-    def _check_config(self, config: TrainConfig) -> None:
+    def read_config(self) -> TrainConfig | None:
+        """Return the configuration in the folder, or None where there is none.
+
+        Raises:
+            ConfigError: if the file there is not a training run's.
+        """
+        if not self.config.is_file():
+            return None
         try:
             there = json.loads(self.config.read_text(encoding="utf-8"))
-            different = [
-                f"{name}={there[name]!r} there and {value!r} here"
-                for name, value in asdict(config).items()
-                if there[name] != value
-            ]
+            return TrainConfig(**{field.name: there[field.name] for field in fields(TrainConfig)})
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(
                 f"Expected the configuration of a training run in {self.config}. Received: "
                 f"something else ({error!r}); remove it, or choose another folder with --out"
             ) from None
+
+    def _check_config(self, config: TrainConfig) -> None:
+        there = asdict(self.read_config() or config)
+        different = [
+            f"{name}={there[name]!r} there and {value!r} here"
+            for name, value in asdict(config).items()
+            if there[name] != value
+        ]
         if different:
             raise ConfigError(
                 f"Expected the configuration of the run in {self.folder}. Received: "

@@ -1,7 +1,6 @@
 """Train a network on majority sequences, so that an interrupted training can be gone on with."""
 
 import time
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -187,4 +186,6 @@ def _sequences(images: LabelledImages, config: TrainConfig, **options) -> tf.dat
 
 def _for_fit(images: LabelledImages, config: TrainConfig, **options) -> tf.data.Dataset:
     # Keras would take a third element, the mask, for sample weights.
-    return _sequences(images, config, **options).map(lambda sequence, label, mask: (sequence, label))
+    return _sequences(images, config, **options).map(
+        lambda sequence, label, mask: (sequence, label)
+    )

@@ -3,9 +3,10 @@
 import sys
 from collections.abc import Callable, Sequence
 
-from absl import app, flags
+import tensorflow as tf
+from absl import app, flags, logging
 
-from tfrnnx.errors import TfrnnxError
+from tfrnnx.errors import InputError, TfrnnxError
 
 
 def start(program: Callable[[], None], doc: str, define_flags: Callable[[], None]) -> None:
@@ -27,6 +28,10 @@ def start(program: Callable[[], None], doc: str, define_flags: Callable[[], None
     sys.modules["__main__"].__doc__ = doc
 
     def main(argv: Sequence[str]) -> int:
+        if flags.FLAGS["verbosity"].using_default_value:
+            # Saving a model would print a page of INFO; --verbosity=0 brings it back.
+            logging.set_verbosity(logging.WARNING)
+            tf.get_logger().setLevel("WARNING")
         try:
             if len(argv) > 1:
                 raise flags.Error(f"Expected flags only. Received: {' '.join(argv[1:])}")
@@ -40,3 +45,17 @@ def start(program: Callable[[], None], doc: str, define_flags: Callable[[], None
         return 0
 
     app.run(main)
+
+
+def integers(name: str, values: Sequence[str] | None) -> list[int] | None:
+    """Return the integers of a list flag, or None where it was not given.
+
+    Raises:
+        InputError: naming the flag and what was received.
+    """
+    try:
+        return None if values is None else [int(value) for value in values]
+    except ValueError:
+        raise InputError(
+            f"Expected --{name} to be integers, comma-separated. Received: {','.join(values or [])}"
+        ) from None

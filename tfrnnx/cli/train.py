@@ -10,6 +10,7 @@ Example:
 import sys
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -21,7 +22,7 @@ from tfrnnx.runs import Run, TrainConfig
 from tfrnnx.training import train
 
 FLAGS = flags.FLAGS
-_DEFAULTS = {field.name: field.default for field in fields(TrainConfig)}
+_DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(TrainConfig)}
 
 
 def _define_flags() -> None:
@@ -59,9 +60,7 @@ def _define_flags() -> None:
     flags.DEFINE_integer("items", _DEFAULTS["items"], "Images in a sequence.")
     flags.DEFINE_integer("majority", _DEFAULTS["majority"], "How many of them share the class.")
     flags.DEFINE_integer("step_columns", _DEFAULTS["step_columns"], "Columns of a time step.")
-    flags.DEFINE_string(
-        "out", None, "The run's folder. By default saved_models/<dataset>-<arch>."
-    )
+    flags.DEFINE_string("out", None, "The run's folder. By default saved_models/<dataset>-<arch>.")
     flags.DEFINE_bool("overwrite", False, "Remove another run in that folder first.")
     flags.mark_flag_as_required("arch")
 

@@ -34,7 +34,7 @@ class ReLUCell(ExplainableCell):
         self.state_size = [recurrent_units]
         self.output_size = units
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: tuple[int, ...]) -> None:
         """Create the weights."""
         features, units, recurrent_units = input_shape[-1], self.units, self.recurrent_units
         fan_in = features + recurrent_units
@@ -97,7 +97,7 @@ class RLSTMCell(ExplainableCell):
         self.output_size = units
         self._candidate = slice(3 * units, 4 * units)
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: tuple[int, ...]) -> None:
         """Create the weights."""
         features, units = input_shape[-1], self.units
         fan_in = features + units

@@ -28,7 +28,7 @@ class Dense(ExplainableLayer):
         self.rectify = rectify
         self.supports_masking = True
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: tuple[int, ...]) -> None:
         """Create the weights."""
         self.kernel = add_kernel(self, "kernel", (input_shape[-1], self.units))
         self.bias = add_bias(self, "bias", self.units)
@@ -65,7 +65,7 @@ class Conv2D(ExplainableLayer):
         self.filters = filters
         self.kernel_size = kernel_size
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: tuple[int, ...]) -> None:
         """Create the weights."""
         shape = (self.kernel_size, self.kernel_size, input_shape[-1], self.filters)
         self.kernel = add_kernel(self, "kernel", shape)
@@ -111,9 +111,7 @@ class ScaledAveragePooling2D(ExplainableLayer):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Return (batch, steps, ⌈height/size⌉, ⌈width/size⌉, channels)."""
-        return _at_every_step(
-            inputs, lambda x: primitives.average_pool(x, self.size, self.scale)
-        )
+        return _at_every_step(inputs, lambda x: primitives.average_pool(x, self.size, self.scale))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Return (batch, steps, ⌈height/size⌉, ⌈width/size⌉, channels)."""

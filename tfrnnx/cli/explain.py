@@ -1,0 +1,123 @@
+"""Explain what a trained model decides: relevance as .npz, and a picture of it.
+
+Explains test sequences of the data set that the model was trained on (--index), or sequences of
+your own (--images). The .npz holds x, logits, target and an array of x's shape for every method.
+
+Examples:
+  bin/explain --model=saved_models/digits-convrlstm --index=0,3,5
+  bin/explain --model=model.keras --images=sequences.npy --method=dtd --target=3
+"""
+
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+from tfrnnx.cli.common import integers, start
+from tfrnnx.data import datasets, load, read_sequences
+from tfrnnx.errors import InputError, UnsupportedLayerError
+from tfrnnx.explain import Explainer
+from tfrnnx.export import DEFAULT_METHODS
+from tfrnnx.files import atomic
+from tfrnnx.methods import methods
+from tfrnnx.plots import heatmaps, save_figure
+from tfrnnx.runs import Run, TrainConfig
+from tfrnnx.saved import load_model
+from tfrnnx.training import test_sequences
+
+FLAGS = flags.FLAGS
+
+
+def _define_flags() -> None:
+    flags.DEFINE_string("model", None, "A .keras file, or a folder that bin/train wrote.")
+    flags.DEFINE_list(
+        "method", list(DEFAULT_METHODS), f"Some of {', '.join(methods.names())}; comma-separated."
+    )
+    flags.DEFINE_list("index", ["0", "1", "2", "3", "4", "5"], "Which test sequences to explain.")
+    flags.DEFINE_string(
+        "images",
+        None,
+        "Explain these instead: a .npy or .npz file of sequences (n, steps, height, columns) or "
+        "pictures (n, height, width), or one picture as .png or .jpg. Floats are taken as they "
+        "are, uint8 is scaled to [-1, 1].",
+    )
+    flags.DEFINE_list(
+        "target", None, "The class to explain, or one for every sequence; default: the predicted."
+    )
+    flags.DEFINE_enum(
+        "dataset",
+        None,
+        datasets.names(),
+        "Whose test sequences; default: what the model was trained on, or digits.",
+    )
+    flags.DEFINE_string("data_dir", None, "As for bin/train.")
+    flags.DEFINE_string("out", "explanation", "Where to write: <out>.npz and <out>.png.")
+    flags.mark_flag_as_required("model")
+
+
+def _explain() -> None:
+    model = load_model(FLAGS.model)
+    explainers = {name: Explainer(model, name) for name in FLAGS.method}
+    if len(model.input_shape) != 4 or None in model.input_shape[1:]:
+        raise UnsupportedLayerError(
+            "Expected a model of sequences (batch, steps, height, columns). Received: input "
+            f"{model.input_shape}"
+        )
+    config = Run.of_model(FLAGS.model).read_config() or TrainConfig(arch="", dataset="digits")
+    if FLAGS.images:
+        x, labels = read_sequences(FLAGS.images, model.input_shape[1:]), None
+    else:
+        x, labels = _test_sequences(config)
+    target = integers("target", FLAGS.target)
+    if target is not None and len(target) == 1:
+        target = target[0]
+    explained = {name: explainer.explain(x, target) for name, explainer in explainers.items()}
+
+    relevance = {name: explanation.relevance.numpy() for name, explanation in explained.items()}
+    some = next(iter(explained.values()))
+    arrays = {"x": x, "logits": some.logits.numpy(), "target": some.target.numpy(), **relevance}
+    if labels is not None:
+        arrays["label"] = labels
+    for name, values in relevance.items():
+        print(f"{name:<9} sum {values.sum(axis=(1, 2, 3)).round(4)}")
+    archive, picture = Path(f"{FLAGS.out}.npz"), Path(f"{FLAGS.out}.png")
+    with atomic(archive) as fresh:
+        np.savez_compressed(fresh, **arrays)
+    captions = _captions(arrays["logits"], arrays["target"], labels)
+    items = config.items if labels is not None else 1
+    save_figure(heatmaps(x, relevance, captions, items), picture)
+    print(f"relevance {archive}\npicture   {picture}")
+
+
+def _test_sequences(config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Return the chosen test sequences and their labels."""
+    data = load(FLAGS.dataset or config.dataset, FLAGS.data_dir)
+    indices = integers("index", FLAGS.index) or []
+    outside = [index for index in indices if not 0 <= index < len(data.test)]
+    if outside or not indices:
+        raise InputError(
+            f"Expected --index to be integers in [0, {len(data.test) - 1}]. Received: "
+            f"{', '.join(FLAGS.index) or 'none'}"
+        )
+    sequences = test_sequences(data, config).unbatch().take(max(indices) + 1)
+    chosen = [element for element in sequences.as_numpy_iterator()]
+    return np.stack([chosen[i][0] for i in indices]), np.stack([chosen[i][1] for i in indices])
+
+
+def _captions(logits: np.ndarray, target: np.ndarray, labels: np.ndarray | None) -> list[str]:
+    captions = []
+    for index, (row, explained) in enumerate(zip(logits, target, strict=True)):
+        label = "" if labels is None else f"label {labels[index]}, "
+        captions.append(
+            f"{label}predicted {row.argmax()}, explained {explained}: {row[explained]:.2f}"
+        )
+    return captions
+
+
+def main() -> None:
+    """Run the program."""
+    start(_explain, __doc__ or "", _define_flags)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""Export a trained model as a SavedModel that predicts and explains without tfrnnx.
+
+Endpoints: serve(x), and explain_<method>(x) or explain_<method>(x, target) for every method.
+
+Example:
+  bin/export --model=saved_models/digits-convrlstm --out=exported
+"""
+
+from pathlib import Path
+
+from absl import flags
+
+from tfrnnx.cli.common import start
+from tfrnnx.export import DEFAULT_METHODS, export
+from tfrnnx.methods import methods
+from tfrnnx.runs import Run
+from tfrnnx.saved import load_model
+
+FLAGS = flags.FLAGS
+
+
+def _define_flags() -> None:
+    flags.DEFINE_string("model", None, "A .keras file, or a folder that bin/train wrote.")
+    flags.DEFINE_string(
+        "out", None, "The folder to write. By default saved_model/ beside the file."
+    )
+    flags.DEFINE_list(
+        "methods", list(DEFAULT_METHODS), f"Some of {', '.join(methods.names())}; comma-separated."
+    )
+    flags.mark_flag_as_required("model")
+
+
+def _export() -> None:
+    model = load_model(FLAGS.model)
+    out = Path(FLAGS.out) if FLAGS.out else Run.of_model(FLAGS.model).saved_model
+    export(model, out, FLAGS.methods)
+    endpoints = ["serve", *(f"explain_{name}" for name in FLAGS.methods)]
+    print(f"SavedModel {out}\nendpoints  {', '.join(endpoints)}")
+
+
+def main() -> None:
+    """Run the program."""
+    start(_export, __doc__ or "", _define_flags)
+
+
+if __name__ == "__main__":
+    main()

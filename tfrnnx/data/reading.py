@@ -1,0 +1,74 @@
+"""Sequences from a user's own files."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from tfrnnx.errors import DataError, InputError
+
+_ARRAYS = (".npy", ".npz")
+
+
+def read_sequences(path: str | Path, input_shape: tuple[int, int, int]) -> np.ndarray:
+    """Read sequences from an array file or a picture.
+
+    Args:
+        path: a .npy file, a .npz file with one array or one called "x", or a picture (.png, .jpg
+            and what else Pillow reads; made grey).
+        input_shape: (steps, height, columns) of a sequence.
+
+    Returns:
+        Floats (n, steps, height, columns). Of the file's array may be one or n sequences of
+        floats, or one or n whole pictures (height, steps * columns); pictures of uint8 are scaled
+        from 0..255 to [-1, 1].
+
+    Raises:
+        DataError: for a file that is missing or unreadable.
+        InputError: for an array of another shape or dtype.
+    """
+    steps, height, columns = input_shape
+    x = _read_array(Path(path))
+    sequence, picture = (steps, height, columns), (height, steps * columns)
+    if x.dtype == np.uint8:
+        x = ((x.astype(np.float32) - 127.5) / 127.5).astype(np.float32)
+    elif x.dtype.kind != "f":
+        raise InputError(f"Expected floats or uint8 in {path}. Received: dtype {x.dtype}")
+    if x.shape in (sequence, picture):
+        x = x[np.newaxis]
+    if x.shape[1:] == picture:
+        x = x.reshape(-1, height, steps, columns).swapaxes(1, 2)
+    if x.shape[1:] != sequence:
+        raise InputError(
+            f"Expected sequences {sequence} or pictures {picture} in {path}, one or several. "
+            f"Received: shape {x.shape}"
+        )
+    return x
+
+
+def _read_array(path: Path) -> np.ndarray:
+    if not path.is_file():
+        raise DataError(f"Expected a file of sequences. Received: {path}, which does not exist")
+    try:
+        if path.suffix not in _ARRAYS:
+            from PIL import Image  # Pillow comes with matplotlib; only pictures need it
+
+            with Image.open(path) as image:
+                return np.asarray(image.convert("L"))
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        with loaded:
+            names = loaded.files
+            if "x" not in names and len(names) != 1:
+                raise DataError(
+                    f'Expected one array, or one called "x", in {path}. Received: '
+                    f"{', '.join(names) or 'none'}"
+                )
+            return loaded["x" if "x" in names else names[0]]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(
+            f"Expected a readable array (.npy, .npz) or picture. Received: {path}: {error}"
+        ) from error

@@ -15,8 +15,7 @@ from tfrnnx.errors import ConfigError, InputError, UnsupportedLayerError
 from tfrnnx.handlers import run_model
 from tfrnnx.methods import Method, get_method
 
-PREDICTED = -1
-"""In the place of a target: the class that the model predicts for the sample."""
+_PREDICTED = -1  # in the place of a target: the class that the model predicts
 
 
 class Explanation(NamedTuple):
@@ -95,66 +94,42 @@ class Explainer:
 
     def explain(self, x: Any, target: Any = None) -> Explanation:
         """Return relevance, logits and the target used, as tensors. As `__call__` otherwise."""
-        return self.explain_checked(*self.check(x, target))
+        x = self.as_input(x)
+        explanation, valid = self._function(x, self.as_target(target, x))
+        self._require_valid(valid, x)
+        return explanation
 
-    def explain_checked(self, x: tf.Tensor, target: tf.Tensor) -> Explanation:
-        """Return relevance, logits and the target used for what `check` has returned."""
-        return self._function(x, target)
-
-    def check(self, x: Any, target: Any) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return x as the model reads it and target as int32 (batch,), -1 for the predicted class.
+    def as_input(self, x: Any) -> tf.Tensor:
+        """Return x as a tensor of the model's input, its values not yet checked.
 
         Raises:
-            InputError: as `__call__`.
+            InputError: for another shape or dtype.
         """
-        x = self.check_x(x)
-        return x, self._check_target(target, x)
-
-    def _explain(self, x: tf.Tensor, target: tf.Tensor) -> Explanation:
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(x)
-            with primitives.explaining(self.method):
-                logits = run_model(self.model, x)
-        predicted = tf.argmax(logits, -1, output_type=tf.int32)
-        target = tf.where(target == PREDICTED, predicted, target)
-        at_target = tf.one_hot(target, self.classes, dtype=logits.dtype)
-        start = self.method.start(tf.reduce_sum(at_target * logits, -1))
-        arrived = tape.gradient(logits, x, output_gradients=at_target * start[:, None])
-        return Explanation(self.method.finish(arrived), logits, target)
-
-    def check_x(self, x: Any, in_box: bool = True) -> tf.Tensor:
-        """Return x as a tensor of the model's input, or raise InputError."""
         spec = self.input_spec
-        expected = f"Expected x to be finite floats of shape {_shape(spec.shape)}."
         if not tf.is_tensor(x):
             try:
                 x = np.asarray(x)
             except ValueError as error:
-                raise InputError(f"{expected} Received: {type(x).__name__} ({error})") from None
+                raise self._unfit(f"{type(x).__name__} ({error})") from None
             if x.dtype.kind != "f":
-                raise InputError(f"{expected} Received: dtype {x.dtype}")
+                raise self._unfit(f"dtype {x.dtype}")
         elif not x.dtype.is_floating:
-            raise InputError(f"{expected} Received: dtype {x.dtype.name}")
+            raise self._unfit(f"dtype {x.dtype.name}")
         if not spec.shape.is_compatible_with(x.shape):
             lacks_batch = spec.shape[1:].is_compatible_with(x.shape)
             hint = "; add a batch axis, x[None]" if lacks_batch else ""
-            raise InputError(f"{expected} Received: shape {_shape(x.shape)}{hint}")
-        x = tf.cast(x, spec.dtype)
-        _require(tf.reduce_all(tf.math.is_finite(x)), expected, lambda: "NaN or Inf in x")
-        if in_box and self.method.box is not None:
-            low, high = self.method.box
-            _require(
-                tf.reduce_all((x >= low) & (x <= high)),
-                f"Expected x inside the box [low, high] = [{low}, {high}] of method "
-                f"{self.method.name!r}; scale x, or pass the data's low= and high=.",
-                lambda: f"values in [{tf.reduce_min(x):g}, {tf.reduce_max(x):g}]",
-            )
-        return x
+            raise self._unfit(f"shape {_shape(x.shape)}{hint}")
+        return tf.cast(x, spec.dtype)
 
-    def _check_target(self, target: Any, x: tf.Tensor) -> tf.Tensor:
+    def as_target(self, target: Any, x: tf.Tensor) -> tf.Tensor:
+        """Return the target of every sample of x, int32 (batch,), -1 for the predicted class.
+
+        Raises:
+            InputError: for a target that is no class, or not one a sample.
+        """
         batch = tf.shape(x)[:1]
         if target is None:
-            return tf.fill(batch, PREDICTED)
+            return tf.fill(batch, _PREDICTED)
         expected = (
             f"Expected target to be None, an int in [0, {self.classes - 1}], or one such int a "
             "sample."
@@ -165,17 +140,62 @@ class Explainer:
                 raise InputError(f"{expected} Received: {target.tolist()!r}")
         elif not target.dtype.is_integer:
             raise InputError(f"{expected} Received: dtype {target.dtype.name}")
-        if len(target.shape) > 1 or (
-            target.shape and not x.shape[:1].is_compatible_with(target.shape)
-        ):
+        if target.shape and not x.shape[:1].is_compatible_with(target.shape):
             raise InputError(
-                f"{expected} Received: shape {_shape(target.shape)} for a batch of {x.shape[0]}"
+                f"{expected} Received: shape {tuple(target.shape)} for {x.shape[0]} samples"
             )
-        # Compared before the cast, where an int64 out of range could wrap around into it.
+        # Compared before the cast to int32, which would wrap a large int64 around.
         target = tf.convert_to_tensor(target)
         inside = tf.reduce_all((target >= 0) & (target < tf.cast(self.classes, target.dtype)))
         _require(inside, expected, lambda: np.array2string(target.numpy(), threshold=8))
         return tf.broadcast_to(tf.cast(target, tf.int32), batch)
+
+    def check_values(self, x: tf.Tensor) -> None:
+        """Check that x is finite and inside the method's box.
+
+        Raises:
+            InputError: saying which it is not.
+        """
+        self._require_valid(self._valid(x), x)
+
+    def _explain(self, x: tf.Tensor, target: tf.Tensor) -> tuple[Explanation, tf.Tensor]:
+        """Return the explanation and, computed beside it, whether x was valid."""
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(x)
+            with primitives.explaining(self.method):
+                logits = run_model(self.model, x)
+        predicted = tf.argmax(logits, -1, output_type=tf.int32)
+        target = tf.where(target == _PREDICTED, predicted, target)
+        at_target = tf.one_hot(target, self.classes, dtype=logits.dtype)
+        start = self.method.start(tf.reduce_sum(at_target * logits, -1))
+        arrived = tape.gradient(logits, x, output_gradients=at_target * start[:, None])
+        return Explanation(self.method.finish(arrived), logits, target), self._valid(x)
+
+    def _valid(self, x: tf.Tensor) -> tf.Tensor:
+        """Return whether x is finite, and whether it is inside the box."""
+        low, high = self.method.box or (x.dtype.min, x.dtype.max)
+        # Reductions over floats, which vectorise; the mean of finite values is finite.
+        mean = tf.reduce_sum(x / tf.cast(tf.size(x), x.dtype))
+        inside = (tf.reduce_min(x) >= low) & (tf.reduce_max(x) <= high)
+        return tf.stack([tf.math.is_finite(mean), inside])
+
+    def _require_valid(self, valid: tf.Tensor, x: tf.Tensor) -> None:
+        _require(valid[0], self._expected_input, lambda: "NaN or Inf in x")
+        if self.method.box is not None:
+            low, high = self.method.box
+            _require(
+                valid[1],
+                f"Expected x inside the box [low, high] = [{low}, {high}] of method "
+                f"{self.method.name!r}; scale x, or pass the data's low= and high=.",
+                lambda: f"values in [{tf.reduce_min(x):g}, {tf.reduce_max(x):g}]",
+            )
+
+    @property
+    def _expected_input(self) -> str:
+        return f"Expected x to be finite floats of shape {_shape(self.input_spec.shape)}."
+
+    def _unfit(self, received: str) -> InputError:
+        return InputError(f"{self._expected_input} Received: {received}")
 
 
 def explain(
@@ -210,45 +230,40 @@ def explain(
     """
     explainer = _cached_explainer(model, method, parameters)
     if isinstance(x, tf.data.Dataset):
+        batches = (element[0] if isinstance(element, tuple) else element for element in x)
         total = int(x.cardinality())
-        batches = (explainer.check(*batch) for batch in _batches_of_dataset(x, target))
-        return _explained(explainer, batches, total if total >= 0 else None, verbose)
+        return _explained(explainer, batches, target, total if total >= 0 else None, verbose)
     if not isinstance(batch_size, int) or batch_size < 1:
         raise ConfigError(f"Expected batch_size to be an integer >= 1. Received: {batch_size!r}")
     # Checked as a whole first: a mistake in the last sample should not cost the wait for it.
-    x, target = explainer.check(x, target)
+    x = explainer.as_input(x)
+    explainer.check_values(x)
+    explainer.as_target(target, x)
     starts = range(0, max(1, x.shape[0]), batch_size)
-    batches = ((x[i : i + batch_size], target[i : i + batch_size]) for i in starts)
-    return np.concatenate(list(_explained(explainer, batches, len(starts), verbose)))
+    batches = (x[i : i + batch_size] for i in starts)
+    return np.concatenate(list(_explained(explainer, batches, target, len(starts), verbose)))
 
 
 def _explained(
-    explainer: Explainer, batches: Iterable[tuple[Any, Any]], total: int | None, verbose: int | str
+    explainer: Explainer,
+    batches: Iterable[Any],
+    target: Any,
+    total: int | None,
+    verbose: int | str,
 ) -> Iterator[np.ndarray]:
-    """Yield the relevance of every checked batch, under a progress bar."""
+    """Yield the relevance of every batch, under a progress bar."""
     shown = total != 1 if verbose == "auto" else bool(verbose)
     # Where the bar cannot be redrawn in place, such as in a log file, one line at the end.
     progress = keras.utils.Progbar(total, verbose=1 if sys.stdout.isatty() else 2)
-    for done, (x, target) in enumerate(batches, 1):
-        yield explainer.explain_checked(x, target).relevance.numpy()
-        if shown:
-            progress.update(done)
-
-
-def _batches_of_dataset(dataset: tf.data.Dataset, target: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield (x, target) for every batch of x, taking each sample's target from an array."""
     per_sample = target is not None and np.ndim(target) > 0
     start = 0
-    for element in dataset:
-        x = element[0] if isinstance(element, tuple) else element
-        if not tf.is_tensor(x):
-            raise InputError(
-                "Expected a data set of batches of x, or of tuples that start with x. "
-                f"Received: elements of type {type(element).__name__}"
-            )
+    for done, batch in enumerate(batches, 1):
+        x = explainer.as_input(batch)
         stop = start + x.shape[0]
-        yield x, np.asarray(target)[start:stop] if per_sample else target
+        yield explainer(x, target[start:stop] if per_sample else target).numpy()
         start = stop
+        if shown:
+            progress.update(done)
 
 
 # Tracing takes seconds, so that `explain` keeps what it compiled, for as long as the model lives.

@@ -27,7 +27,8 @@ def export(
     x), logits (batch, classes) and target, int32 (batch,): the given one, or the predicted class.
     They are attributes of what `tf.saved_model.load` returns, and signatures for TensorFlow
     Serving (`serving_default` is `serve`; `explain_<method>` there is the one without target).
-    Inputs are checked as in `tfrnnx.explain`; mistakes raise `tf.errors.InvalidArgumentError`.
+    What is explained is checked as in `tfrnnx.explain`; mistakes raise
+    `tf.errors.InvalidArgumentError`.
 
     Args:
         model: as for `tfrnnx.Explainer`.
@@ -51,18 +52,17 @@ def export(
     explainers = {
         f"explain_{name}": Explainer(model, name, **parameters.get(name, {})) for name in methods
     }
-    first = next(iter(explainers.values()), None) or Explainer(model, "gradient")
-    spec = first.input_spec
+    x = _named(tf.TensorSpec(model.inputs[0].shape, model.inputs[0].dtype), "x")
 
     def serve(x: tf.Tensor) -> tf.Tensor:
-        return model(first.check_x(x, in_box=False), training=False)
+        return model(x, training=False)
 
-    module.serve = tf.function(serve, input_signature=[_named(spec, "x")], autograph=False)
+    module.serve = tf.function(serve, input_signature=[x], autograph=False)
     signatures = {"serving_default": module.serve, "serve": module.serve}
     for name, explainer in explainers.items():
         endpoint = _endpoint(explainer)
         setattr(module, name, endpoint)
-        signatures[name] = endpoint.get_concrete_function(_named(spec, "x"))
+        signatures[name] = endpoint.get_concrete_function(x)
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     with atomic(path) as fresh:
         tf.saved_model.save(module, str(fresh), signatures=signatures, options=options)

@@ -36,13 +36,25 @@ def atomic(path: Path) -> Iterator[Path]:
     try:
         fresh = scratch / path.name
         yield fresh
-        if path.is_dir():
-            path.rename(scratch / "replaced")
-        fresh.replace(path)
+        _replace(path, fresh, aside=scratch / "replaced")
+    except OutputError:
+        raise  # of another file, written meanwhile
     except (OSError, tf.errors.OpError) as error:
         raise output_error(path, error) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _replace(path: Path, fresh: Path, aside: Path) -> None:
+    """Move `fresh` to `path`; a folder that is there goes aside, as renames replace files alone."""
+    try:
+        if path.is_dir():
+            path.rename(aside)
+        fresh.replace(path)
+    except BaseException:
+        if aside.exists() and not path.exists():
+            aside.rename(path)
+        raise
 
 
 def output_error(path: Path, error: Exception) -> OutputError:
@@ -62,6 +74,11 @@ _ADVICE = {
     errno.ENOTDIR: "a part of the path is a file; choose another folder with --out",
     errno.EEXIST: "there is a file in the place of a folder; choose another with --out",
 }
+
+
+def is_partial(path: Path) -> bool:
+    """Return whether a killed process left this half-written."""
+    return path.name.startswith(_PARTIAL)
 
 
 def remove_partials(folder: Path) -> None:

@@ -25,7 +25,7 @@ def item_relevance(relevance: np.ndarray, items: int) -> np.ndarray:
         InputError: if the columns of all steps cannot be shared out evenly over the items.
     """
     relevance = np.asarray(relevance, np.float64)
-    if relevance.ndim != 4 or relevance.shape[1] * relevance.shape[3] % items:
+    if relevance.ndim != 4 or items < 1 or relevance.shape[1] * relevance.shape[3] % items:
         raise InputError(
             "Expected relevance of shape (batch, steps, height, columns) with steps * columns "
             f"divisible by {items} items. Received: shape {relevance.shape}"
@@ -44,7 +44,8 @@ def cosine(relevance: np.ndarray, mask: np.ndarray) -> np.ndarray:
         mask: (batch, items) of 0 and 1, 1 for the items of the majority; not all 0.
 
     Returns:
-        float64 (batch,), in [-1, 1], higher is better; 0 where no item has relevance.
+        float64 (batch,), in [-1, 1], higher is better; 0 where no item has relevance, NaN where
+        there is NaN in it.
 
     Source: Chormai, "Designing RNNs for Explainability", poster figure 4.
 
@@ -60,6 +61,6 @@ def cosine(relevance: np.ndarray, mask: np.ndarray) -> np.ndarray:
     v = item_relevance(relevance, mask.shape[1])
     # Scaled first: the squares of a squared gradient of 1e-200 would vanish.
     largest = np.abs(v).max(axis=1, keepdims=True)
-    v = np.divide(v, largest, out=np.zeros_like(v), where=largest > 0)
+    v = np.divide(v, largest, out=np.zeros_like(v), where=largest != 0)
     norms = np.linalg.norm(v, axis=1) * np.linalg.norm(mask, axis=1)
-    return np.divide((v * mask).sum(axis=1), norms, out=np.zeros(len(v)), where=norms > 0)
+    return np.divide((v * mask).sum(axis=1), norms, out=np.zeros(len(v)), where=norms != 0)

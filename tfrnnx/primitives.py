@@ -38,15 +38,18 @@ class _Scope:
         assert rule is not None  # methods that propagate relevance have both
         return rule
 
-    def rule_weights(self, kernel: Any, signal: slice | None) -> tuple[tf.Tensor, ...]:
+    def rule_weights(
+        self, kernel: Any, signal: slice | None, dtype: tf.DType
+    ) -> tuple[tf.Tensor, ...]:
         """Return the rule's weights, computed once per explanation, outside of time loops."""
-        key = (id(kernel), self.at_input, str(signal))
+        key = (id(kernel), self.at_input, str(signal), dtype)
         if key not in self.weights:
             # The body of a while loop is a graph of its own. Made there, a clipped weight would be
             # recomputed, and kept for the backward pass, at every time step.
             outside = nullcontext() if self.graph is None else self.graph.as_default()
             with outside, tf.control_dependencies(None):
-                weights = self.rule.weights(_columns(tf.convert_to_tensor(kernel), signal))
+                w = tf.cast(tf.convert_to_tensor(kernel), dtype)
+                weights = self.rule.weights(_columns(w, signal))
             self.weights[key] = (kernel, weights)  # holding the kernel keeps its id its own
         return self.weights[key][1]
 
@@ -154,7 +157,7 @@ def _contribution(
     scope = _relevance_scope()
     if scope is None:
         return Contribution(linear.apply(x, w))
-    rule, weights = scope.rule, scope.rule_weights(kernel, signal)
+    rule, weights = scope.rule, scope.rule_weights(kernel, signal, x.dtype)
 
     @tf.custom_gradient
     def contribute(x: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], Callable]:

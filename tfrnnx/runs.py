@@ -7,10 +7,11 @@ import shutil
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
-from tfrnnx.errors import ConfigError, OutputError
-from tfrnnx.files import atomic, output_error, remove_partials, write_json
+from tfrnnx.errors import ConfigError, ModelFileError, OutputError
+from tfrnnx.files import atomic, is_partial, output_error, remove_partials, write_json
 
 _SMALL_SET = 5_000
+_LARGEST_SEED = 2**32 - 1  # NumPy's
 _VERSIONS_OF = ("tfrnnx", "keras", "tensorflow", "numpy")
 
 
@@ -57,6 +58,8 @@ class TrainConfig:
         for name in ("epochs", "batch_size", "patience", "seed"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"Expected {name} >= 0. Received: {getattr(self, name)}")
+        if self.seed > _LARGEST_SEED:
+            raise ConfigError(f"Expected seed <= {_LARGEST_SEED}. Received: {self.seed}")
         if not 0 < self.learning_rate < float("inf"):
             raise ConfigError(f"Expected a learning_rate > 0. Received: {self.learning_rate}")
         small = images < _SMALL_SET
@@ -109,24 +112,26 @@ class Run:
             overwrite: remove another run that is there first.
 
         Raises:
-            ConfigError: if the folder holds a run of another configuration.
+            ConfigError: if the folder holds a run of another configuration, or a config.json that
+                is not a run's.
             OutputError: if it holds something else, or cannot be written.
         """
-        present = self.config.is_file()
+        there = self.read_config()
         try:
-            foreign = not present and self.folder.is_dir() and any(self.folder.iterdir())
+            files = list(self.folder.iterdir()) if self.folder.is_dir() else []
         except OSError as error:
             raise output_error(self.folder, error) from error
-        if foreign:
+        if not there and not all(is_partial(path) for path in files):
             raise OutputError(
                 f"Expected {self.folder} to be a training run, empty or not there. Received: a "
                 "folder with other files; choose another with --out"
             )
-        if present and overwrite:
-            self._remove()
-        elif present:
-            self._check_config(config)
         remove_partials(self.folder)
+        if there and not overwrite:
+            self._check_config(config, there)
+            return
+        if there:
+            self._remove()
         write_json(self.config, {**asdict(config), "versions": _versions()})
 
     def read_config(self) -> TrainConfig | None:
@@ -135,23 +140,22 @@ class Run:
         Raises:
             ConfigError: if the file there is not a training run's.
         """
-        if not self.config.is_file():
-            return None
         try:
+            if not self.config.is_file():
+                return None
             there = json.loads(self.config.read_text(encoding="utf-8"))
             return TrainConfig(**{field.name: there[field.name] for field in fields(TrainConfig)})
-        except (ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(
                 f"Expected the configuration of a training run in {self.config}. Received: "
                 f"something else ({error!r}); remove it, or choose another folder with --out"
             ) from None
 
-    def _check_config(self, config: TrainConfig) -> None:
-        there = asdict(self.read_config() or config)
+    def _check_config(self, config: TrainConfig, there: TrainConfig) -> None:
         different = [
-            f"{name}={there[name]!r} there and {value!r} here"
+            f"{name}={getattr(there, name)!r} there and {value!r} here"
             for name, value in asdict(config).items()
-            if there[name] != value
+            if getattr(there, name) != value
         ]
         if different:
             raise ConfigError(
@@ -170,17 +174,37 @@ class Run:
                 raise output_error(path, error) from error
 
     def read_results(self) -> dict | None:
-        """Return what `tfrnnx.report` wrote down about a finished run, or None."""
+        """Return what `tfrnnx.report` wrote down about a finished run, or None.
+
+        Raises:
+            ModelFileError: if the file is damaged.
+        """
         if not self.results.is_file():
             return None
-        return json.loads(self.results.read_text(encoding="utf-8"))
+        try:
+            return json.loads(self.results.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise self.damaged(self.results, error) from error
 
     def read_history(self) -> list[dict[str, float]]:
-        """Return a row for every finished epoch."""
+        """Return a row for every finished epoch.
+
+        Raises:
+            ModelFileError: if the file is damaged.
+        """
         if not self.history.is_file():
             return []
-        with self.history.open(newline="", encoding="utf-8") as file:
-            return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+        try:
+            with self.history.open(newline="", encoding="utf-8") as file:
+                return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+        except (ValueError, TypeError, csv.Error) as error:
+            raise self.damaged(self.history, error) from error
+
+    def damaged(self, path: Path, reason: object) -> ModelFileError:
+        """Return what to tell the user about a file that the run cannot go on with."""
+        return ModelFileError(
+            f"Expected {path} as the run left it. Received: {reason}; start over with --overwrite"
+        )
 
     def write_history(self, rows: list[dict[str, float]]) -> None:
         """Write a row for every finished epoch."""

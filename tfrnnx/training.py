@@ -37,10 +37,10 @@ class _KeepState(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         row = {k: float(v) for k, v in (logs or {}).items()}
         row = {"epoch": epoch, **row, "seconds": time.monotonic() - self._start}
-        if not np.isfinite(row["loss"]):
+        if not np.isfinite([row["loss"], row["val_loss"]]).all():
             raise ConfigError(
                 "Expected a finite loss. Received: a training that diverges in epoch "
-                f"{epoch + 1}; lower --learning_rate"
+                f"{epoch + 1}; start over with a lower --learning_rate and --overwrite"
             )
         self.history.append(row)
         if best_epoch(self.history) == epoch:
@@ -62,6 +62,20 @@ def best_epoch(history: list[dict[str, float]]) -> int:
 def is_stale(history: list[dict[str, float]], patience: int) -> bool:
     """Return whether the validation loss has not fallen for `patience` epochs."""
     return bool(history) and len(history) - 1 - best_epoch(history) >= patience
+
+
+def check(config: TrainConfig, data: ImageSet) -> None:
+    """Check that a network can be trained so, before anything is written.
+
+    Args:
+        config: resolved for the data set.
+        data: the data set.
+
+    Raises:
+        ConfigError: naming the parameter that does not fit.
+    """
+    test_sequences(data, config)
+    _new_model(config, data)
 
 
 def train(config: TrainConfig, data: ImageSet, run: Run, verbose: int = 1) -> keras.Model:
@@ -89,7 +103,7 @@ def train(config: TrainConfig, data: ImageSet, run: Run, verbose: int = 1) -> ke
     training, validation = _split(data.train, config.seed)
     steps = -(-len(training) // config.batch_size)
     if run.last.is_file():
-        model = load_model(run.last, compile=True)
+        model = _resumed(run)
     else:
         model = _new_model(config, data)
         model.compile(
@@ -100,6 +114,8 @@ def train(config: TrainConfig, data: ImageSet, run: Run, verbose: int = 1) -> ke
         )
     finished = int(model.optimizer.iterations) // steps
     history = run.read_history()[:finished]
+    if len(history) < finished:
+        raise run.damaged(run.history, f"{len(history)} of {finished} epochs")
     if finished < config.epochs and not is_stale(history, config.patience):
         model.fit(
             _for_fit(
@@ -120,10 +136,7 @@ def train(config: TrainConfig, data: ImageSet, run: Run, verbose: int = 1) -> ke
     try:
         trained.load_weights(run.best)
     except (OSError, ValueError, KeyError) as error:
-        raise ModelFileError(
-            f"Expected the best weights of the run in {run.best}. Received: {error}; start over "
-            "with --overwrite"
-        ) from error
+        raise run.damaged(run.best, error) from error
     with atomic(run.model) as fresh:
         trained.save(fresh)
     return trained
@@ -157,6 +170,16 @@ def _new_model(config: TrainConfig, data: ImageSet) -> keras.Model:
         dropout=config.dropout,
         stationary_dropout=config.stationary_dropout,
     )
+
+
+def _resumed(run: Run) -> keras.Model:
+    """Return the model after the last finished epoch, with its optimizer."""
+    if not run.best.is_file():
+        raise run.damaged(run.best, "no such file")
+    try:
+        return load_model(run.last, compile=True)
+    except ModelFileError as error:
+        raise run.damaged(run.last, error) from error
 
 
 def _optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:

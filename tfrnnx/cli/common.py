@@ -9,7 +9,12 @@ from absl import app, flags, logging
 from tfrnnx.errors import InputError, TfrnnxError
 
 
-def start(program: Callable[[], None], doc: str, define_flags: Callable[[], None]) -> None:
+def start(
+    program: Callable[[], None],
+    doc: str,
+    define_flags: Callable[[], None],
+    interrupted: str = "interrupted",
+) -> None:
     """Define a program's flags, parse the command line and run the program.
 
     A mistake of the user's is one line on standard error and exit code 1, an interruption exit
@@ -19,6 +24,7 @@ def start(program: Callable[[], None], doc: str, define_flags: Callable[[], None
         program: what to do once the flags are parsed.
         doc: what `--help` says above the flags.
         define_flags: defines the program's flags.
+        interrupted: what to say on Ctrl-C.
     """
     known = set(flags.FLAGS)
     define_flags()
@@ -28,7 +34,7 @@ def start(program: Callable[[], None], doc: str, define_flags: Callable[[], None
     sys.modules["__main__"].__doc__ = doc
 
     def main(argv: Sequence[str]) -> int:
-        if flags.FLAGS["verbosity"].using_default_value:
+        if not flags.FLAGS["verbosity"].present:
             # Saving a model would print a page of INFO; --verbosity=0 brings it back.
             logging.set_verbosity(logging.WARNING)
             tf.get_logger().setLevel("WARNING")
@@ -40,7 +46,7 @@ def start(program: Callable[[], None], doc: str, define_flags: Callable[[], None
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
-            print("interrupted; the same command goes on from here", file=sys.stderr)
+            print(interrupted, file=sys.stderr)
             return 130
         return 0
 

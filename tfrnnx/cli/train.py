@@ -19,7 +19,7 @@ from tfrnnx.data import datasets, load
 from tfrnnx.models import architectures
 from tfrnnx.report import report
 from tfrnnx.runs import Run, TrainConfig
-from tfrnnx.training import train
+from tfrnnx.training import check, train
 
 FLAGS = flags.FLAGS
 _DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(TrainConfig)}
@@ -70,6 +70,7 @@ def _train() -> None:
     out = Path(FLAGS.out or f"saved_models/{FLAGS.dataset}-{FLAGS.arch}")
     data = load(FLAGS.dataset, FLAGS.data_dir)
     config = TrainConfig(**values).resolved(len(data.train))
+    check(config, data)
     run = Run(out)
     run.open(config, FLAGS.overwrite)
     results = run.read_results()
@@ -99,7 +100,8 @@ def _print_table(results: dict, run: Run) -> None:
 
 def main() -> None:
     """Run the program."""
-    start(_train, __doc__ or "", _define_flags)
+    resumes = "interrupted; the same command goes on after the last finished epoch"
+    start(_train, __doc__ or "", _define_flags, resumes)
 
 
 if __name__ == "__main__":

@@ -26,8 +26,12 @@ def small(arch, seed=2, scale=1.5, **options):
     return model
 
 
-def redraw(model, seed, scale=1.5):
-    """Draw every weight from a normal: large enough that gates close and biases matter."""
+def redraw(model, seed, scale=1.5, tilt=0.3):
+    """Draw every weight from a normal: large enough that gates close and biases matter.
+
+    The tilt is the mean of kernels as a part of their spread: positive, because most units of a
+    narrow network would be silent without it.
+    """
     rng = np.random.default_rng(seed)
     for variable in model.weights:
         if variable.name.endswith("bias"):
@@ -36,8 +40,7 @@ def redraw(model, seed, scale=1.5):
             value = rng.normal(mean, scale, variable.shape)
         else:
             fan_in = np.prod(variable.shape[:-1])
-            # Rather positive than negative, or most of a narrow network would be silent.
-            value = rng.normal(0.3, 1, variable.shape) * scale / np.sqrt(fan_in)
+            value = rng.normal(tilt, 1, variable.shape) * scale / np.sqrt(fan_in)
         variable.assign(value)
 
 

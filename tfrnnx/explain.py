@@ -95,15 +95,14 @@ class Explainer:
     def explain(self, x: Any, target: Any = None) -> Explanation:
         """Return relevance, logits and the target used, as tensors. As `__call__` otherwise."""
         x = self.as_input(x)
-        explanation, valid = self._function(x, self.as_target(target, x))
-        self._require_valid(valid, x)
-        return explanation
+        return self._function(x, self.as_target(target, x))
 
     def as_input(self, x: Any) -> tf.Tensor:
-        """Return x as a tensor of the model's input, its values not yet checked.
+        """Return x as a tensor of the model's input.
 
         Raises:
-            InputError: for another shape or dtype.
+            InputError: for another shape or dtype, or values that are not finite or outside the
+                method's box.
         """
         spec = self.input_spec
         if not tf.is_tensor(x):
@@ -119,7 +118,9 @@ class Explainer:
             lacks_batch = spec.shape[1:].is_compatible_with(x.shape)
             hint = "; add a batch axis, x[None]" if lacks_batch else ""
             raise self._unfit(f"shape {_shape(x.shape)}{hint}")
-        return tf.cast(x, spec.dtype)
+        x = tf.cast(x, spec.dtype)
+        self._check_values(x)
+        return x
 
     def as_target(self, target: Any, x: tf.Tensor) -> tf.Tensor:
         """Return the target of every sample of x, int32 (batch,), -1 for the predicted class.
@@ -127,9 +128,10 @@ class Explainer:
         Raises:
             InputError: for a target that is no class, or not one a sample.
         """
-        batch = tf.shape(x)[:1]
         if target is None:
-            return tf.fill(batch, _PREDICTED)
+            if tf.executing_eagerly():
+                return tf.constant(_PREDICTED, tf.int32, x.shape[:1])
+            return tf.fill(tf.shape(x)[:1], _PREDICTED)
         expected = (
             f"Expected target to be None, an int in [0, {self.classes - 1}], or one such int a "
             "sample."
@@ -148,18 +150,9 @@ class Explainer:
         target = tf.convert_to_tensor(target)
         inside = tf.reduce_all((target >= 0) & (target < tf.cast(self.classes, target.dtype)))
         _require(inside, expected, lambda: np.array2string(target.numpy(), threshold=8))
-        return tf.broadcast_to(tf.cast(target, tf.int32), batch)
+        return tf.broadcast_to(tf.cast(target, tf.int32), tf.shape(x)[:1])
 
-    def check_values(self, x: tf.Tensor) -> None:
-        """Check that x is finite and inside the method's box.
-
-        Raises:
-            InputError: saying which it is not.
-        """
-        self._require_valid(self._valid(x), x)
-
-    def _explain(self, x: tf.Tensor, target: tf.Tensor) -> tuple[Explanation, tf.Tensor]:
-        """Return the explanation and, computed beside it, whether x was valid."""
+    def _explain(self, x: tf.Tensor, target: tf.Tensor) -> Explanation:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
             with primitives.explaining(self.method):
@@ -169,25 +162,24 @@ class Explainer:
         at_target = tf.one_hot(target, self.classes, dtype=logits.dtype)
         start = self.method.start(tf.reduce_sum(at_target * logits, -1))
         arrived = tape.gradient(logits, x, output_gradients=at_target * start[:, None])
-        return Explanation(self.method.finish(arrived), logits, target), self._valid(x)
+        return Explanation(self.method.finish(arrived), logits, target)
 
-    def _valid(self, x: tf.Tensor) -> tf.Tensor:
-        """Return whether x is finite, and whether it is inside the box."""
-        low, high = self.method.box or (x.dtype.min, x.dtype.max)
-        # Reductions over floats, which vectorise; the mean of finite values is finite.
-        mean = tf.reduce_sum(x / tf.cast(tf.size(x), x.dtype))
-        inside = (tf.reduce_min(x) >= low) & (tf.reduce_max(x) <= high)
-        return tf.stack([tf.math.is_finite(mean), inside])
-
-    def _require_valid(self, valid: tf.Tensor, x: tf.Tensor) -> None:
-        _require(valid[0], self._expected_input, lambda: "NaN or Inf in x")
+    def _check_values(self, x: tf.Tensor) -> None:
+        if tf.executing_eagerly():
+            # NumPy, without a copy on the CPU: its minimum and maximum are NaN if a value is.
+            lowest, highest = x.numpy().min(initial=0), x.numpy().max(initial=0)
+            finite = np.isfinite(lowest) and np.isfinite(highest)
+        else:
+            lowest, highest = tf.reduce_min(x), tf.reduce_max(x)
+            finite = tf.reduce_all(tf.math.is_finite(x))
+        _require(finite, self._expected_input, lambda: "NaN or Inf in x")
         if self.method.box is not None:
             low, high = self.method.box
             _require(
-                valid[1],
+                (lowest >= low) & (highest <= high),
                 f"Expected x inside the box [low, high] = [{low}, {high}] of method "
                 f"{self.method.name!r}; scale x, or pass the data's low= and high=.",
-                lambda: f"values in [{tf.reduce_min(x):g}, {tf.reduce_max(x):g}]",
+                lambda: f"values in [{lowest:g}, {highest:g}]",
             )
 
     @property
@@ -237,7 +229,6 @@ def explain(
         raise ConfigError(f"Expected batch_size to be an integer >= 1. Received: {batch_size!r}")
     # Checked as a whole first: a mistake in the last sample should not cost the wait for it.
     x = explainer.as_input(x)
-    explainer.check_values(x)
     explainer.as_target(target, x)
     starts = range(0, max(1, x.shape[0]), batch_size)
     batches = (x[i : i + batch_size] for i in starts)
@@ -255,12 +246,12 @@ def _explained(
     shown = total != 1 if verbose == "auto" else bool(verbose)
     # Where the bar cannot be redrawn in place, such as in a log file, one line at the end.
     progress = keras.utils.Progbar(total, verbose=1 if sys.stdout.isatty() else 2)
-    per_sample = target is not None and np.ndim(target) > 0
     start = 0
     for done, batch in enumerate(batches, 1):
         x = explainer.as_input(batch)
         stop = start + x.shape[0]
-        yield explainer(x, target[start:stop] if per_sample else target).numpy()
+        targets = target if np.ndim(target) == 0 else target[start:stop]
+        yield explainer(x, targets).numpy()
         start = stop
         if shown:
             progress.update(done)

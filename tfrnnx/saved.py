@@ -22,14 +22,16 @@ def load_model(path: str | Path, compile: bool = False) -> keras.Model:
         ModelFileError: for a file that is missing, truncated or not a Keras model.
     """
     path = Path(path)
-    if path.is_dir():
-        path = path / "model.keras"
     expected = "Expected a Keras model, a .keras file or a folder that bin/train wrote."
-    if not path.is_file():
-        raise ModelFileError(f"{expected} Received: {path}, which does not exist")
-    if not zipfile.is_zipfile(path):
-        raise ModelFileError(f"{expected} Received: {path}, which is truncated or of another kind")
     try:
+        if path.is_dir():
+            path = path / "model.keras"
+        if not path.is_file():
+            raise ModelFileError(f"{expected} Received: {path}, which does not exist")
+        if not zipfile.is_zipfile(path):
+            raise ModelFileError(
+                f"{expected} Received: {path}, which is truncated or of another kind"
+            )
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
         if damaged is not None:
@@ -38,5 +40,5 @@ def load_model(path: str | Path, compile: bool = False) -> keras.Model:
     except ModelFileError:
         raise
     except Exception as error:  # Keras raises many kinds for what it cannot read
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ModelFileError(f"{expected} Received: {path}, not loadable: {reason}") from error

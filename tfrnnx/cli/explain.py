@@ -1,7 +1,8 @@
 """Explain what a trained model decides: relevance as .npz, and a picture of it.
 
 Explains test sequences of the data set that the model was trained on (--index), or sequences of
-your own (--images). The .npz holds x, logits, target and an array of x's shape for every method.
+your own (--images). The .npz holds x, logits, target and an array of x's shape for every method;
+the picture shows the first 12 samples.
 
 Examples:
   bin/explain --model=saved_models/digits-convrlstm --index=0,3,5
@@ -16,16 +17,17 @@ from absl import flags
 from tfrnnx.cli.common import integers, start
 from tfrnnx.data import datasets, load, read_sequences
 from tfrnnx.errors import InputError, UnsupportedLayerError
-from tfrnnx.explain import Explainer
+from tfrnnx.explain import Explainer, Explanation
 from tfrnnx.export import DEFAULT_METHODS
 from tfrnnx.files import atomic
 from tfrnnx.methods import methods
 from tfrnnx.plots import heatmaps, save_figure
 from tfrnnx.runs import Run, TrainConfig
 from tfrnnx.saved import load_model
-from tfrnnx.training import test_sequences
+from tfrnnx.training import EVALUATION_BATCH, test_sequences
 
 FLAGS = flags.FLAGS
+_SHOWN = 12
 
 
 def _define_flags() -> None:
@@ -51,11 +53,17 @@ def _define_flags() -> None:
         "Whose test sequences; default: what the model was trained on, or digits.",
     )
     flags.DEFINE_string("data_dir", None, "As for bin/train.")
-    flags.DEFINE_string("out", "explanation", "Where to write: <out>.npz and <out>.png.")
+    flags.DEFINE_string(
+        "out", "explanation", "Where to write: <out>.npz and <out>.png, or a folder that is there."
+    )
     flags.mark_flag_as_required("model")
 
 
 def _explain() -> None:
+    if not FLAGS.method:
+        raise InputError(
+            f"Expected --method to be some of {', '.join(methods.names())}. Received: none"
+        )
     model = load_model(FLAGS.model)
     explainers = {name: Explainer(model, name) for name in FLAGS.method}
     if len(model.input_shape) != 4 or None in model.input_shape[1:]:
@@ -63,34 +71,60 @@ def _explain() -> None:
             "Expected a model of sequences (batch, steps, height, columns). Received: input "
             f"{model.input_shape}"
         )
-    config = Run.of_model(FLAGS.model).read_config() or TrainConfig(arch="", dataset="digits")
     if FLAGS.images:
-        x, labels = read_sequences(FLAGS.images, model.input_shape[1:]), None
+        x, labels, items = read_sequences(FLAGS.images, model.input_shape[1:]), None, 1
     else:
-        x, labels = _test_sequences(config)
+        x, labels, items = _test_sequences()
     target = integers("target", FLAGS.target)
-    if target is not None and len(target) == 1:
-        target = target[0]
-    explained = {name: explainer.explain(x, target) for name, explainer in explainers.items()}
+    explained = {name: _explained(explainer, x, target) for name, explainer in explainers.items()}
 
-    relevance = {name: explanation.relevance.numpy() for name, explanation in explained.items()}
+    relevance = {name: explanation.relevance for name, explanation in explained.items()}
     some = next(iter(explained.values()))
-    arrays = {"x": x, "logits": some.logits.numpy(), "target": some.target.numpy(), **relevance}
+    arrays = {"x": x, "logits": some.logits, "target": some.target, **relevance}
     if labels is not None:
         arrays["label"] = labels
-    for name, values in relevance.items():
-        print(f"{name:<9} sum {values.sum(axis=(1, 2, 3)).round(4)}")
-    archive, picture = Path(f"{FLAGS.out}.npz"), Path(f"{FLAGS.out}.png")
+    shown = slice(_SHOWN)
+    figure = heatmaps(
+        x[shown],
+        {name: values[shown] for name, values in relevance.items()},
+        _captions(some.logits[shown], some.target[shown], labels),
+        items,
+    )
+    archive, picture = _outputs(FLAGS.out)
     with atomic(archive) as fresh:
         np.savez_compressed(fresh, **arrays)
-    captions = _captions(arrays["logits"], arrays["target"], labels)
-    items = config.items if labels is not None else 1
-    save_figure(heatmaps(x, relevance, captions, items), picture)
+        save_figure(figure, picture)
+    for name, values in relevance.items():
+        sums = " ".join(f"{total:.4g}" for total in values[shown].sum(axis=(1, 2, 3)))
+        print(f"{name:<9} sums {sums}{' ...' if len(x) > _SHOWN else ''}")
     print(f"relevance {archive}\npicture   {picture}")
 
 
-def _test_sequences(config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Return the chosen test sequences and their labels."""
+def _explained(explainer: Explainer, x: np.ndarray, target: list[int] | None) -> Explanation:
+    """Return the explanation of all samples, in batches that bound the memory, as arrays."""
+    if target is not None and len(target) == 1:
+        target = target * len(x)
+    explainer.as_target(target, explainer.as_input(x))
+    batches = []
+    for first in range(0, len(x), EVALUATION_BATCH):
+        part = slice(first, first + EVALUATION_BATCH)
+        batches.append(explainer.explain(x[part], None if target is None else target[part]))
+    return Explanation(*(np.concatenate(parts) for parts in zip(*batches, strict=True)))
+
+
+def _outputs(out: str) -> tuple[Path, Path]:
+    """Return the paths of the relevance and of the picture."""
+    path = Path(out)
+    if path.is_dir():
+        path = path / "explanation"
+    elif path.suffix in (".npz", ".png"):
+        path = path.with_suffix("")
+    return path.with_name(f"{path.name}.npz"), path.with_name(f"{path.name}.png")
+
+
+def _test_sequences() -> tuple[np.ndarray, np.ndarray, int]:
+    """Return the chosen test sequences, their labels and how many items they have."""
+    config = Run.of_model(FLAGS.model).read_config() or TrainConfig(arch="")
     data = load(FLAGS.dataset or config.dataset, FLAGS.data_dir)
     indices = integers("index", FLAGS.index) or []
     outside = [index for index in indices if not 0 <= index < len(data.test)]
@@ -101,7 +135,8 @@ def _test_sequences(config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
         )
     sequences = test_sequences(data, config).unbatch().take(max(indices) + 1)
     chosen = [element for element in sequences.as_numpy_iterator()]
-    return np.stack([chosen[i][0] for i in indices]), np.stack([chosen[i][1] for i in indices])
+    x, label = (np.stack([chosen[index][part] for index in indices]) for part in (0, 1))
+    return x, label, config.items
 
 
 def _captions(logits: np.ndarray, target: np.ndarray, labels: np.ndarray | None) -> list[str]:

@@ -1,6 +1,5 @@
 """Sequences from a user's own files."""
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +37,7 @@ def read_sequences(path: str | Path, input_shape: tuple[int, int, int]) -> np.nd
         x = x[np.newaxis]
     if x.shape[1:] == picture:
         x = x.reshape(-1, height, steps, columns).swapaxes(1, 2)
-    if x.shape[1:] != sequence:
+    if x.shape[1:] != sequence or not len(x):
         raise InputError(
             f"Expected sequences {sequence} or pictures {picture} in {path}, one or several. "
             f"Received: shape {x.shape}"
@@ -47,9 +46,9 @@ def read_sequences(path: str | Path, input_shape: tuple[int, int, int]) -> np.nd
 
 
 def _read_array(path: Path) -> np.ndarray:
-    if not path.is_file():
-        raise DataError(f"Expected a file of sequences. Received: {path}, which does not exist")
     try:
+        if not path.is_file():
+            raise DataError(f"Expected a file of sequences. Received: {path}, which does not exist")
         if path.suffix not in _ARRAYS:
             from PIL import Image  # Pillow comes with matplotlib; only pictures need it
 
@@ -65,10 +64,10 @@ def _read_array(path: Path) -> np.ndarray:
                     f'Expected one array, or one called "x", in {path}. Received: '
                     f"{', '.join(names) or 'none'}"
                 )
-            return loaded["x" if "x" in names else names[0]]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        if isinstance(error, DataError):
-            raise
+            return np.asarray(loaded["x" if "x" in names else names[0]])
+    except DataError:
+        raise
+    except Exception as error:  # NumPy and Pillow raise many kinds for damaged files
         raise DataError(
             f"Expected a readable array (.npy, .npz) or picture. Received: {path}: {error}"
         ) from error

@@ -59,20 +59,22 @@ def _replace(path: Path, fresh: Path, aside: Path) -> None:
 
 def output_error(path: Path, error: Exception) -> OutputError:
     """Return what to tell the user when `path` cannot be written."""
-    if isinstance(error, OSError) and error.errno in _ADVICE:
-        reason = f"{os.strerror(error.errno)}; {_ADVICE[error.errno]}"
+    if isinstance(error, OSError) and error.errno is not None:
+        advice = _ADVICE.get(error.errno, "choose another place with --out")
+        reason = f"{os.strerror(error.errno)}; {advice}"
     else:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return OutputError(f"Expected to write {path}. Received: {reason}")
 
 
 _ADVICE = {
-    errno.ENOSPC: "free some space, or choose another folder with --out",
-    errno.EACCES: "choose a folder with --out that you may write to",
-    errno.EPERM: "choose a folder with --out that you may write to",
-    errno.EROFS: "choose a folder with --out that you may write to",
-    errno.ENOTDIR: "a part of the path is a file; choose another folder with --out",
-    errno.EEXIST: "there is a file in the place of a folder; choose another with --out",
+    errno.ENOSPC: "free some space, or choose another place with --out",
+    errno.EDQUOT: "free some space, or choose another place with --out",
+    errno.EACCES: "choose a place with --out that you may write to",
+    errno.EPERM: "choose a place with --out that you may write to",
+    errno.EROFS: "choose a place with --out that you may write to",
+    errno.ENOTDIR: "a part of the path is a file; choose another place with --out",
+    errno.EEXIST: "there is a file in the place of a folder; choose another place with --out",
 }
 
 

@@ -28,8 +28,8 @@ class TrainConfig:
             a cosine to a hundredth.
         dropout: rate in [0, 1) around the recurrent layer.
         stationary_dropout: one mask for all steps of a sequence, instead of one a step.
-        patience: stop after so many epochs in which the validation loss did not fall; 0 chooses a
-            quarter of the epochs.
+        patience: stop after so many epochs in which the validation loss did not fall; 0 chooses
+            half of the epochs.
         seed: of weights, compositions, dropout and the split into training and validation.
         items: images in a sequence.
         majority: how many of them are of the label's class.
@@ -68,7 +68,7 @@ class TrainConfig:
             self,
             epochs=epochs,
             batch_size=self.batch_size or (32 if small else 100),
-            patience=self.patience or max(1, epochs // 4),
+            patience=self.patience or max(1, epochs // 2),
         )
 
 

@@ -73,8 +73,11 @@ def check(config: TrainConfig, data: ImageSet) -> None:
 
     Raises:
         ConfigError: naming the parameter that does not fit.
+        DataError: if a class has too few images for the majority.
     """
-    test_sequences(data, config)
+    _, validation = _split(data.train, config.seed)
+    for images in (data.test, validation):  # training images are more than these
+        _sequences(images, config)
     _new_model(config, data)
 
 

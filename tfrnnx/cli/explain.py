@@ -75,7 +75,8 @@ def _explain() -> None:
         x, labels, items = read_sequences(FLAGS.images, model.input_shape[1:]), None, 1
     else:
         x, labels, items = _test_sequences()
-    target = integers("target", FLAGS.target)
+    targets = integers("target", FLAGS.target)
+    target = targets[0] if targets and len(targets) == 1 else targets
     explained = {name: _explained(explainer, x, target) for name, explainer in explainers.items()}
 
     relevance = {name: explanation.relevance for name, explanation in explained.items()}
@@ -100,15 +101,15 @@ def _explain() -> None:
     print(f"relevance {archive}\npicture   {picture}")
 
 
-def _explained(explainer: Explainer, x: np.ndarray, target: list[int] | None) -> Explanation:
+def _explained(explainer: Explainer, x: np.ndarray, target: list[int] | int | None) -> Explanation:
     """Return the explanation of all samples, in batches that bound the memory, as arrays."""
-    if target is not None and len(target) == 1:
-        target = target * len(x)
     explainer.as_target(target, explainer.as_input(x))
     batches = []
     for first in range(0, len(x), EVALUATION_BATCH):
         part = slice(first, first + EVALUATION_BATCH)
-        batches.append(explainer.explain(x[part], None if target is None else target[part]))
+        batches.append(
+            explainer.explain(x[part], target[part] if isinstance(target, list) else target)
+        )
     return Explanation(*(np.concatenate(parts) for parts in zip(*batches, strict=True)))
 
 

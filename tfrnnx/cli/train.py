@@ -54,7 +54,7 @@ def _define_flags() -> None:
     flags.DEFINE_integer(
         "patience",
         _DEFAULTS["patience"],
-        "Stop after so many epochs without a better validation loss; 0 is a quarter of the epochs.",
+        "Stop after so many epochs without a better validation loss; 0 is half of the epochs.",
     )
     flags.DEFINE_integer("seed", _DEFAULTS["seed"], "Of weights, compositions and dropout.")
     flags.DEFINE_integer("items", _DEFAULTS["items"], "Images in a sequence.")

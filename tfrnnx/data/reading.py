@@ -48,7 +48,7 @@ def read_sequences(path: str | Path, input_shape: tuple[int, int, int]) -> np.nd
 def _read_array(path: Path) -> np.ndarray:
     try:
         if not path.is_file():
-            raise DataError(f"Expected a file of sequences. Received: {path}, which does not exist")
+            raise DataError(f"Expected a file of sequences. Received: {path}, no such file")
         if path.suffix not in _ARRAYS:
             from PIL import Image  # Pillow comes with matplotlib; only pictures need it
 

@@ -119,11 +119,15 @@ def _run_graph(model: keras.Model, inputs: Any, operation_fn: Callable[[Any], An
 @register_layer(keras.layers.Reshape, moves_values=True)
 @register_layer(keras.layers.Flatten, moves_values=True)
 @register_layer(keras.layers.Permute, moves_values=True)
+def _move(layer: keras.layers.Layer, inputs: tf.Tensor, **_: Any) -> tf.Tensor:
+    """Run a layer that only moves values: its gradient moves relevance back."""
+    return layer(inputs)
+
+
 @register_layer(keras.layers.Dropout, moves_values=True)
 @register_layer(keras.layers.SpatialDropout1D, moves_values=True)
-def _inference(layer: keras.layers.Layer, inputs: tf.Tensor, **_: Any) -> tf.Tensor:
-    """Run a layer that moves values at inference, or lets them through: its gradient serves."""
-    return layer(inputs, training=False) if layer._call_has_training_arg else layer(inputs)
+def _dropout(layer: keras.layers.Layer, inputs: tf.Tensor, **_: Any) -> tf.Tensor:
+    return layer(inputs, training=False)
 
 
 class _Stepper(NamedTuple):

@@ -1,6 +1,7 @@
 """The five networks of the package, made small, with weights that exercise every path."""
 
 import numpy as np
+import tensorflow as tf
 
 import tfrnnx
 
@@ -61,3 +62,20 @@ def samples(n, shape=SHAPE, seed=0, low=-1.0, high=1.0, dtype="float64"):
 def every_class(x, classes=CLASSES):
     """Each sample once for every class: (samples * classes, ...) and the targets."""
     return np.repeat(x, classes, axis=0), np.tile(np.arange(classes), len(x))
+
+
+def assert_close(actual, expected, tolerance=1e-12):
+    """Equal to a part of the largest |expected|, which is not 0."""
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert actual.shape == expected.shape and actual.dtype == expected.dtype
+    assert np.abs(expected).max() > 0, "a comparison of zeros shows nothing"
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * np.abs(expected).max())
+
+
+def ordinary_gradient(model, x, targets):
+    """What TensorFlow alone gives."""
+    x = tf.convert_to_tensor(x)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        logits = tf.gather(model(x, training=False), targets, axis=1, batch_dims=1)
+    return tape.gradient(logits, x).numpy()

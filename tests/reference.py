@@ -176,25 +176,25 @@ class ReLURecurrence:
 
     def gradient(self, g_output, relu_rule):
         g_xs = []
-        g_hidden = g_output
+        g_hidden, g_r = g_output, np.zeros(self.U.shape[0])  # nothing reads r_T
         for _, _, z_hidden, _, z_r in reversed(self.steps):
-            if g_xs:  # an earlier step acts through its r alone
-                g_hidden = self.V @ relu_rule(g_r, z_r)  # noqa: F821 (of the step after)
+            g_hidden = g_hidden + self.V @ relu_rule(g_r, z_r)
             g_z = relu_rule(g_hidden, z_hidden)
             g_xs.append(self.W @ g_z)
             g_r = self.U @ g_z  # of r_{t-1}
+            g_hidden = 0.0  # an earlier hidden acts through its r alone
         return g_xs[::-1]
 
     def relevance(self, r_output, box=None):
         r_xs = []
-        r_hidden = r_output
+        r_hidden, r_r = r_output, np.zeros(self.U.shape[0])
         for x, r_before, _, hidden, _ in reversed(self.steps):
-            if r_xs:
-                (r_hidden,) = share(r_r, z_plus(hidden, self.V))  # noqa: F821 (the step after)
+            r_hidden = r_hidden + share(r_r, z_plus(hidden, self.V))[0]
             # One map over [x_t, r_{t-1}], one denominator, each input with its own rule.
             of_x = z_plus(x, self.W) if box is None else z_box(x, self.W, *box)
             r_x, r_r = share(r_hidden, of_x, z_plus(r_before, self.U))
             r_xs.append(r_x)
+            r_hidden = 0.0
         return r_xs[::-1]
 
 

@@ -3,28 +3,13 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, suppress
 
 import pytest
 import tensorflow as tf
+from disks import small_disk
 
 from tfrnnx.errors import OutputError
 from tfrnnx.files import atomic, is_partial, remove_partials, write_json
-
-
-@contextmanager
-def tmpfs(folder, size):
-    """Mount a small file system, which needs root's rights."""
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-    try:
-        subprocess.run(command, check=True, capture_output=True, text=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"a small file system cannot be mounted: {getattr(error, 'stderr', error)}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 def make(path, kind, content):
@@ -157,7 +142,7 @@ def test_a_folder_that_may_not_be_written(tmp_path):
 
 
 def test_a_full_disk(tmp_path):
-    with tmpfs(tmp_path / "small", "64k") as folder:
+    with small_disk(tmp_path / "small", "64k") as folder:
         write_json(folder / "values.json", "old")
         with pytest.raises(OutputError, match="No space left on device; free some space"):
             write_json(folder / "values.json", "x" * 100_000)
@@ -176,9 +161,8 @@ def test_what_a_killed_process_leaves_is_recognized_and_removed(tmp_path):
     target = tmp_path / "target.txt"
     target.write_text("old")
     process = subprocess.Popen([sys.executable, "-c", script, target], stderr=subprocess.DEVNULL)
-    with suppress(subprocess.TimeoutExpired):
-        while process.poll() is None and not list(tmp_path.glob("*/target.txt")):
-            time.sleep(0.05)
+    while process.poll() is None and not list(tmp_path.glob("*/target.txt")):
+        time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     (partial,) = (path for path in tmp_path.iterdir() if path != target)

@@ -10,6 +10,10 @@ traceback.
 class TfrnnxError(Exception):
     """Base class of all exceptions that tfrnnx raises on purpose."""
 
+    # An exception that passes through a user's `tf.function` is made anew by AutoGraph: of its own
+    # class if that has the plain constructor, else of AutoGraph's.
+    __init__ = Exception.__init__
+
 
 class UnknownNameError(TfrnnxError, ValueError):
     """A name that no registry knows: an architecture, a method, a data set."""

@@ -59,9 +59,12 @@ def _replace(path: Path, fresh: Path, aside: Path) -> None:
 
 def output_error(path: Path, error: Exception) -> OutputError:
     """Return what to tell the user when `path` cannot be written."""
-    if isinstance(error, OSError) and error.errno is not None:
-        advice = _ADVICE.get(error.errno, "choose another place with --out")
-        reason = f"{os.strerror(error.errno)}; {advice}"
+    if isinstance(error, OSError):
+        code = error.errno
+    else:  # TensorFlow's, which say it in words
+        code = next((code for code in _ADVICE if os.strerror(code) in str(error)), None)
+    if code is not None:
+        reason = f"{os.strerror(code)}; {_ADVICE.get(code, 'choose another place with --out')}"
     else:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return OutputError(f"Expected to write {path}. Received: {reason}")

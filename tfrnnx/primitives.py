@@ -290,13 +290,14 @@ def relu(z: tf.Tensor) -> tf.Tensor:
     scope = _scope.get()
     if scope is None or not (scope.method.guided or scope.method.propagates_relevance):
         return tf.nn.relu(z)
+    passes_relevance = scope.method.propagates_relevance  # not the scope: it holds the kernels
 
     @tf.custom_gradient
     def explained(z: tf.Tensor) -> tuple[tf.Tensor, Callable]:
         a = tf.nn.relu(z)
 
         def backward(g: tf.Tensor) -> tf.Tensor:
-            if scope.method.propagates_relevance:
+            if passes_relevance:
                 return g
             return tf.raw_ops.ReluGrad(gradients=tf.nn.relu(g), features=a)
 

@@ -76,7 +76,7 @@ class Run:
     """A training run's folder.
 
     While it trains there are config.json, history.csv, logs/ (TensorBoard) and checkpoint/, with
-    the state after the last finished epoch and the best weights so far. At its end there are
+    the state after the last finished epoch and that after the best one so far. At its end there are
     model.keras, saved_model/, heatmap.png and, last, results.json instead of checkpoint/. Every
     file is replaced at once, so that a run killed at any moment goes on from the last finished
     epoch.
@@ -96,7 +96,7 @@ class Run:
         self.results = self.folder / "results.json"
         self.checkpoint = self.folder / "checkpoint"
         self.last = self.checkpoint / "last.keras"
-        self.best = self.checkpoint / "best.weights.h5"
+        self.best = self.checkpoint / "best.keras"
 
     @classmethod
     def of_model(cls, path: str | Path) -> "Run":

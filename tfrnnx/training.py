@@ -1,6 +1,9 @@
 """Train a network on majority sequences, so that an interrupted training can be gone on with."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -9,7 +12,7 @@ from sklearn.model_selection import train_test_split
 
 from tfrnnx.data import ImageSet, LabelledImages, majority_sequences
 from tfrnnx.errors import ConfigError, ModelFileError
-from tfrnnx.files import atomic
+from tfrnnx.files import atomic, output_error
 from tfrnnx.losses import PseudoClassCrossentropy
 from tfrnnx.models import build
 from tfrnnx.runs import Run, TrainConfig
@@ -45,13 +48,24 @@ class _KeepState(keras.callbacks.Callback):
         self.history.append(row)
         if best_epoch(self.history) == epoch:
             with atomic(self.run.best) as fresh:
-                self.model.save_weights(fresh)
+                self.model.save(fresh)
         self.run.write_history(self.history)
         # Last, because what resumes counts its epochs by this file.
         with atomic(self.run.last) as fresh:
             self.model.save(fresh)
         if is_stale(self.history, self.patience):
             self.model.stop_training = True
+
+
+@contextmanager
+def _logging(folder: Path) -> Iterator[keras.callbacks.Callback]:
+    """Yield a callback that writes TensorBoard's files, where a full disk is an OutputError."""
+    try:
+        yield keras.callbacks.TensorBoard(folder, write_graph=False)
+    except tf.errors.OpError as error:
+        if str(folder) in str(error):
+            raise output_error(folder, error) from error
+        raise
 
 
 def best_epoch(history: list[dict[str, float]]) -> int:
@@ -120,26 +134,24 @@ def train(config: TrainConfig, data: ImageSet, run: Run, verbose: int = 1) -> ke
     if len(history) < finished:
         raise run.damaged(run.history, f"{len(history)} of {finished} epochs")
     if finished < config.epochs and not is_stale(history, config.patience):
-        model.fit(
-            _for_fit(
-                training, config, batch_size=config.batch_size, epochs=None, first_epoch=finished
-            ),
-            validation_data=_for_fit(validation, config, shuffle=False),
-            initial_epoch=finished,
-            epochs=config.epochs,
-            steps_per_epoch=steps,
-            callbacks=[
-                _KeepState(run, history, config.patience),
-                keras.callbacks.TensorBoard(run.logs, write_graph=False),
-            ],
-            shuffle=False,  # the data set shuffles itself
-            verbose=verbose,
-        )
-    trained = _new_model(config, data)
-    try:
-        trained.load_weights(run.best)
-    except (OSError, ValueError, KeyError) as error:
-        raise run.damaged(run.best, error) from error
+        with _logging(run.logs) as tensorboard:
+            model.fit(
+                _for_fit(
+                    training,
+                    config,
+                    batch_size=config.batch_size,
+                    epochs=None,
+                    first_epoch=finished,
+                ),
+                validation_data=_for_fit(validation, config, shuffle=False),
+                initial_epoch=finished,
+                epochs=config.epochs,
+                steps_per_epoch=steps,
+                callbacks=[_KeepState(run, history, config.patience), tensorboard],
+                shuffle=False,  # the data set shuffles itself
+                verbose=verbose,
+            )
+    trained = _checkpoint(run, run.best)
     with atomic(run.model) as fresh:
         trained.save(fresh)
     return trained
@@ -179,10 +191,19 @@ def _resumed(run: Run) -> keras.Model:
     """Return the model after the last finished epoch, with its optimizer."""
     if not run.best.is_file():
         raise run.damaged(run.best, "no such file")
+    model = _checkpoint(run, run.last, compile=True)
+    # Keras does not save how far dropout's random numbers are: one draw for every step so far.
+    for variable in model.non_trainable_variables:
+        if variable.name == "seed_generator_state":
+            variable.assign([variable[0], model.optimizer.iterations])
+    return model
+
+
+def _checkpoint(run: Run, path: Path, compile: bool = False) -> keras.Model:
     try:
-        return load_model(run.last, compile=True)
+        return load_model(path, compile=compile)
     except ModelFileError as error:
-        raise run.damaged(run.last, error) from error
+        raise run.damaged(path, error) from error
 
 
 def _optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:

@@ -1,0 +1,235 @@
+"""The compiled explainer: however it is run, traced once, and used by threads at once."""
+
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from networks import (
+    ARCHITECTURES,
+    CLASSES,
+    METHODS,
+    SHAPE,
+    assert_close,
+    every_class,
+    ordinary_gradient,
+    redraw,
+    samples,
+    small,
+)
+
+import tfrnnx
+from tfrnnx.errors import InputError
+
+
+@pytest.mark.parametrize("method", ["gradient", "gb", "dtd"])
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_graph_eager_and_while_loop_agree(arch, method, request):
+    unrolled, looping = small(arch, unroll=True), small(arch, unroll=False)
+    assert unrolled.get_layer("recurrent").unroll and not looping.get_layer("recurrent").unroll
+    x, targets = every_class(samples(2))
+    expected = tfrnnx.Explainer(unrolled, method)(x, targets)
+    assert_close(tfrnnx.Explainer(looping, method)(x, targets), expected)
+    request.getfixturevalue("eagerly")
+    assert_close(tfrnnx.Explainer(unrolled, method)(x, targets), expected)
+    assert_close(tfrnnx.Explainer(looping, method)(x, targets), expected)
+
+
+@pytest.mark.parametrize(
+    "arch, method, unroll",
+    [(arch, "dtd", True) for arch in ARCHITECTURES]
+    + [("shallow", "dtd", False), ("rlstm", "dtd", False)]
+    + [("deep", "gb", True), ("rlstm", "gb", False), ("convrlstm", "gradient", True)],
+)
+def test_xla_agrees(arch, method, unroll):
+    model = small(arch, unroll=unroll)
+    x, targets = every_class(samples(2))
+    expected = tfrnnx.Explainer(model, method)(x, targets)
+    compiled = tfrnnx.Explainer(model, method, jit_compile=True)(x, targets)
+    assert_close(compiled, expected, 1e-11)  # XLA sums in another order
+
+
+def run_at_once(*tasks):
+    """Run functions in threads that start together; return what they return."""
+    barrier = threading.Barrier(len(tasks))
+
+    def start(task):
+        barrier.wait()
+        return task()
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(len(tasks)) as pool:
+            futures = [pool.submit(start, task) for task in tasks]
+            return [future.result() for future in futures]
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def different_methods_at_once(model, make_explainer, rounds):
+    """Explain by gb and by dtd, and take the ordinary gradient, in three threads at once."""
+    x, targets = every_class(samples(2))
+    expected = {name: tfrnnx.Explainer(model, name)(x, targets) for name in ("gb", "dtd")}
+    gradient = ordinary_gradient(model, x, targets)
+
+    def explain(method):
+        for _ in range(rounds):
+            assert_close(make_explainer(method)(x, targets), expected[method])
+
+    def differentiate():
+        for _ in range(rounds):
+            assert_close(ordinary_gradient(model, x, targets), gradient)
+
+    run_at_once(lambda: explain("gb"), lambda: explain("dtd"), differentiate)
+
+
+@pytest.mark.parametrize("arch", ["shallow", "rlstm"])
+def test_threads_with_different_methods(arch):
+    model = small(arch)
+    explainers = {name: tfrnnx.Explainer(model, name) for name in ("gb", "dtd")}
+    different_methods_at_once(model, explainers.get, rounds=60)
+
+
+@pytest.mark.parametrize("arch", ["shallow", "rlstm"])
+def test_threads_that_trace(arch):
+    model = small(arch)
+    different_methods_at_once(model, lambda name: tfrnnx.Explainer(model, name), rounds=4)
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_threads_that_run_eagerly():
+    model = small("deep")
+    explainers = {name: tfrnnx.Explainer(model, name) for name in ("gb", "dtd")}
+    different_methods_at_once(model, explainers.get, rounds=10)
+
+
+def test_threads_that_share_an_explainer():
+    explainer = tfrnnx.Explainer(small("rlstm"), "dtd")
+    batches = [samples(n, seed=n) for n in range(2, 6)]
+    expected = [explainer(x) for x in batches]
+
+    def explain(x, relevance):
+        for _ in range(40):
+            assert_close(explainer(x), relevance)
+
+    run_at_once(*(lambda x=x, r=r: explain(x, r) for x, r in zip(batches, expected, strict=True)))
+
+
+# Tracing
+
+
+class Counting(keras.layers.Layer):
+    """Passes values on; its handler counts how often a model that has it is traced."""
+
+    traces = 0
+
+    def call(self, x):
+        return x
+
+
+@tfrnnx.register_layer(Counting, moves_values=True)
+def _count(layer, x):
+    layer.traces += 1
+    return x
+
+
+@pytest.fixture
+def counted():
+    x = keras.Input(SHAPE, dtype="float64")
+    count = Counting(dtype="float64")
+    return keras.Model(x, small("deep")(count(x))), count
+
+
+def test_one_trace_serves_all_batches_targets_and_weights(counted):
+    model, count = counted
+    explainer = tfrnnx.Explainer(model, "dtd")
+    for n in (1, 7, 2, 64, 7):
+        for target in (None, 1, [3] * n, tf.zeros([n], tf.int64)):
+            explainer(samples(n), target)
+            explainer(tf.constant(samples(n, dtype="float32")), target)
+        redraw(model, seed=n)
+    assert count.traces == 1
+
+
+def test_explain_keeps_one_trace_a_method(counted):
+    model, count = counted
+    for traces, (method, parameters) in enumerate(
+        [("dtd", {}), ("gb", {}), ("gb", {"signed": True}), ("dtd", {"low": -2.0})], 1
+    ):
+        for n in (2, 3):
+            tfrnnx.explain(model, samples(n), method, batch_size=2, verbose=0, **parameters)
+            assert count.traces == traces
+
+
+@pytest.mark.parametrize(
+    "method, jit_compile", [*((method, False) for method in METHODS), ("dtd", True)]
+)
+def test_changed_weights_are_picked_up(method, jit_compile):
+    model = small("rlstm", seed=2)
+    x, targets = every_class(samples(2))
+    explainer = tfrnnx.Explainer(model, method, jit_compile=jit_compile)
+    old = explainer(x, targets)
+    redraw(model, seed=5)
+    new = tfrnnx.Explainer(model, method, jit_compile=jit_compile)(x, targets)
+    assert np.abs(new - old).max() > 1e-3
+    np.testing.assert_array_equal(explainer(x, targets), new)
+    model.set_weights(small("rlstm", seed=2).get_weights())
+    np.testing.assert_array_equal(explainer(x, targets), old)
+
+
+def test_inside_a_tf_function():
+    explainer = tfrnnx.Explainer(small("convdeep"), "dtd")
+    traces = []
+
+    @tf.function(input_signature=[tf.TensorSpec([None, *SHAPE], tf.float64)])
+    def shares(x):
+        traces.append(1)
+        relevance, logits, target = explainer.explain(x)
+        again = explainer(x, target)
+        return relevance / tf.reduce_sum(again), logits, explainer(x, 1)
+
+    for n in (4, 2):
+        x = samples(n, seed=n)
+        relevance, logits, _ = explainer.explain(x)
+        of_all, logits_inside, of_one = shares(x)
+        assert_close(of_all, relevance / tf.reduce_sum(relevance))
+        assert_close(logits_inside, logits)
+        assert_close(of_one, explainer(x, 1))
+    assert len(traces) == 1
+
+
+def test_inside_a_tf_function_with_xla():
+    explainer = tfrnnx.Explainer(small("rlstm"), "dtd")
+    x = samples(3)
+    assert_close(tf.function(explainer, jit_compile=True)(x), explainer(x), 1e-11)
+
+
+@pytest.mark.parametrize("flaw", ["nan", "box", "target"])
+def test_values_are_checked_inside_a_tf_function(flaw):
+    explainer = tfrnnx.Explainer(small("deep"), "dtd")
+
+    @tf.function
+    def relevance(x, target):
+        return explainer(x, target)
+
+    x, target = samples(3), tf.constant([0, 1, 2])
+    assert relevance(x, target).shape == x.shape
+    if flaw == "nan":
+        x[2, 0, 0, 0] = np.nan
+    elif flaw == "box":
+        x[2, 0, 0, 0] = 1.01
+    else:
+        target = tf.constant([0, 1, CLASSES])
+    expected = {"nan": "to be finite floats", "box": "inside the box", "target": r"int in \[0, 3\]"}
+    with pytest.raises(tf.errors.InvalidArgumentError, match=expected[flaw]):
+        relevance(x, target)
+
+
+def test_shapes_are_checked_inside_a_tf_function():
+    explainer = tfrnnx.Explainer(small("deep"), "dtd")
+    with pytest.raises(InputError, match="add a batch axis"):
+        tf.function(lambda x: explainer(x))(samples(1)[0])

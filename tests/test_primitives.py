@@ -1,0 +1,109 @@
+"""Convolution and pooling in the forms that the five networks do not use."""
+
+import keras
+import numpy as np
+import pytest
+import reference
+import tensorflow as tf
+from networks import assert_close, ordinary_gradient, redraw, samples
+
+import tfrnnx
+from tfrnnx import primitives
+from tfrnnx.layers import Dense, ExplainableLayer, ScaledAveragePooling2D
+
+HEIGHT, WIDTH, CHANNELS, FILTERS = 7, 6, 2, 3
+
+
+class Convolution(ExplainableLayer):
+    """relu(conv(x, w)), with strides and padding."""
+
+    def __init__(self, kernel, **form):
+        super().__init__(dtype="float64")
+        self.kernel = tf.Variable(kernel)
+        self.form = form
+
+    def call(self, x):
+        return primitives.relu(primitives.conv2d(x, self.kernel, **self.form))
+
+
+def matrix_of(linear, shape):
+    """A linear function of (batch, *shape) as the matrix that it is."""
+    cells = int(np.prod(shape))
+    return np.asarray(linear(np.eye(cells).reshape(cells, *shape))).reshape(cells, -1)
+
+
+def unit(matrix, bias=0.0, rectified=True):
+    return reference.Unit(matrix, bias, rectified)
+
+
+def assert_explained_as(units, layers, shape):
+    """A model of these layers and one logit agrees with the reference of these units."""
+    hidden = x = keras.Input(shape, dtype="float64")
+    for layer in [*layers, keras.layers.Flatten(dtype="float64")]:
+        hidden = layer(hidden)
+    head = Dense(1, rectify=False, dtype="float64")
+    model = keras.Model(x, head(hidden))
+    redraw(model, seed=0, tilt=0.8)
+    data = samples(4, shape)
+    bias = reference.never_positive(head.bias.numpy())
+    chain = reference.Chain([*units(), unit(head.kernel.numpy(), bias, rectified=False)])
+    relevance, gradient = [], []
+    for sample in data:
+        start = reference.relu(chain.forward(sample.reshape(-1)))
+        relevance.append(chain.relevance(start, box=(-1.0, 1.0)).reshape(shape))
+        gradient.append(chain.gradient(np.ones(1), reference.relu_gradient).reshape(shape))
+    assert_close(tfrnnx.explain(model, data), np.stack(relevance))
+    assert_close(tfrnnx.explain(model, data, "gradient"), np.stack(gradient))
+    assert_close(np.stack(gradient), ordinary_gradient(model, data, [0] * 4))
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize("strides", [(1, 1), (2, 2), (2, 1), (3, 3)])
+@pytest.mark.parametrize("size", [2, 3])
+def test_convolutions(size, strides, padding):
+    shape = (HEIGHT, WIDTH, CHANNELS)
+    rng = np.random.default_rng(1)
+    first = rng.normal(size=(size, size, CHANNELS, FILTERS))
+    second = rng.normal(size=(size, size, FILTERS, FILTERS))
+
+    def convolve(kernel, strides):
+        return lambda x: tf.nn.conv2d(x, kernel, strides, padding)
+
+    inner = convolve(first, strides)(np.zeros((1, *shape))).shape[1:]
+    if padding == "VALID" and min(inner[:2]) < size:
+        second, inner_strides = second[:1, :1], (1, 1)
+    else:
+        inner_strides = strides
+    assert_explained_as(
+        lambda: [
+            unit(matrix_of(convolve(first, strides), shape)),
+            unit(matrix_of(convolve(second, inner_strides), inner)),
+        ],
+        [
+            # One that reads pixels, and one that reads what the first made of them.
+            Convolution(first, strides=strides, padding=padding),
+            Convolution(second, strides=inner_strides, padding=padding),
+        ],
+        shape,
+    )
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0, 0.3])
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_pooling(size, scale):
+    shape = (2, HEIGHT, WIDTH, CHANNELS)  # of two steps
+    dense = Dense(FILTERS, dtype="float64")
+
+    def pool(x):
+        images = tf.reshape(x, (-1, HEIGHT, WIDTH, FILTERS))
+        return scale * tf.nn.avg_pool2d(images, size, size, "SAME")
+
+    def units():
+        bias = np.tile(reference.never_positive(dense.bias.numpy()), 2 * HEIGHT * WIDTH)
+        return [
+            unit(matrix_of(lambda x: x @ dense.kernel.numpy(), shape), bias),
+            unit(matrix_of(pool, (*shape[:-1], FILTERS)), rectified=False),
+        ]
+
+    pooling = ScaledAveragePooling2D(size, scale, dtype="float64")
+    assert_explained_as(units, [dense, pooling], shape)

@@ -13,6 +13,7 @@ ROOT = Path(tfrnnx.__file__).parent
 # Each module or subpackage may import those before it.
 ORDER = [
     "errors",
+    "checks",
     "registry",
     "rules",
     "methods",
@@ -36,9 +37,9 @@ ORDER = [
 
 # Beside the line of explaining: nothing of these but what is listed.
 BESIDE = {
-    "data": {"errors", "registry", "files"},
+    "data": {"errors", "checks", "registry", "files"},
     "training": {"errors", "data", "files", "losses", "models", "runs", "saved"},
-    "models": {"errors", "registry", "layers"},
+    "models": {"errors", "checks", "registry", "layers"},
     "metrics": {"errors", "registry"},
 }
 

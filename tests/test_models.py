@@ -291,7 +291,6 @@ def test_the_dtype_policy_of_keras_is_the_default():
     assert {w.dtype for w in model.weights} == {"float64"}
 
 
-@pytest.mark.xfail(strict=True, reason="defect: biases are not cast to the compute dtype")
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 @pytest.mark.parametrize("arch", ["shallow", "convrlstm"])
 def test_mixed_precision(arch, policy):

@@ -290,13 +290,10 @@ def bidirectional_from_a_state(x):
 @pytest.mark.parametrize(
     "features",
     [
-        pytest.param(function, marks=pytest.mark.xfail(strict=True, reason=f"defect: {why}"))
-        for function, why in [
-            (moved_by_a_model, "z+ for the pixels that a nested model moved"),
-            (read_by_a_model_of_a_list, "z+ for pixels in a list"),
-            (read_by_a_model_of_two_inputs, "z+ for pixels in a list"),
-            (bidirectional_from_a_state, "initial_state is ignored"),
-        ]
+        moved_by_a_model,
+        read_by_a_model_of_a_list,
+        read_by_a_model_of_two_inputs,
+        bidirectional_from_a_state,
     ],
 )
 def test_forward_and_conservation(features):
@@ -332,7 +329,6 @@ def model_with_a_doubling_cell():
     return keras.Model(x, Dense(CLASSES, rectify=False)(RNN(DoublingCell(3, 3))(x)))
 
 
-@pytest.mark.xfail(strict=True, reason="defect: the overridden `call` is silently not run")
 @pytest.mark.parametrize("make", [Doubling, model_with_a_doubling_cell])
 def test_an_overridden_call_is_refused_or_run(make):
     model = redrawn(make())
@@ -344,7 +340,6 @@ def test_an_overridden_call_is_refused_or_run(make):
     assert_close(logits, model(data))
 
 
-@pytest.mark.xfail(strict=True, reason="defect: z+ on values that may be negative, unnoticed")
 @pytest.mark.parametrize("name", ["pooled pixels", "linear layer"])
 def test_signed_activations_are_refused_or_conserved(name):
     x = pixels((2, 4, 4, 1))

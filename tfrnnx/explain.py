@@ -11,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfrnnx import primitives
-from tfrnnx.errors import ConfigError, InputError, UnsupportedLayerError
+from tfrnnx.checks import whole_number
+from tfrnnx.errors import InputError, UnsupportedLayerError
 from tfrnnx.handlers import run_model
 from tfrnnx.methods import Method, get_method
 
@@ -105,6 +106,8 @@ class Explainer:
                 method's box.
         """
         spec = self.input_spec
+        if isinstance(x, tf.RaggedTensor | tf.SparseTensor):
+            raise self._unfit(type(x).__name__)
         if not tf.is_tensor(x):
             try:
                 x = np.asarray(x)
@@ -132,31 +135,31 @@ class Explainer:
             if tf.executing_eagerly():
                 return tf.constant(_PREDICTED, tf.int32, x.shape[:1])
             return tf.fill(tf.shape(x)[:1], _PREDICTED)
-        expected = (
-            f"Expected target to be None, an int in [0, {self.classes - 1}], or one such int a "
-            "sample."
-        )
         if not tf.is_tensor(target):
-            target = np.asarray(target)
+            given = target
+            try:
+                target = np.asarray(given)
+            except ValueError:  # ragged
+                raise self.unfit_target(repr(given)) from None
             if target.dtype.kind not in "iu":
-                raise InputError(f"{expected} Received: {target.tolist()!r}")
+                raise self.unfit_target(repr(target.tolist()))
         elif not target.dtype.is_integer:
-            raise InputError(f"{expected} Received: dtype {target.dtype.name}")
-        if target.shape and not x.shape[:1].is_compatible_with(target.shape):
-            raise InputError(
-                f"{expected} Received: shape {tuple(target.shape)} for {x.shape[0]} samples"
-            )
+            raise self.unfit_target(f"dtype {target.dtype.name}")
+        if len(target.shape) and not x.shape[:1].is_compatible_with(target.shape):
+            raise self.unfit_target(f"shape {tuple(target.shape)} for {x.shape[0]} samples")
         # Compared before the cast to int32, which would wrap a large int64 around.
         target = tf.convert_to_tensor(target)
         inside = tf.reduce_all((target >= 0) & (target < tf.cast(self.classes, target.dtype)))
-        _require(inside, expected, lambda: np.array2string(target.numpy(), threshold=8))
+        _require(
+            inside, self._expected_target, lambda: np.array2string(target.numpy(), threshold=8)
+        )
         return tf.broadcast_to(tf.cast(target, tf.int32), tf.shape(x)[:1])
 
     def _explain(self, x: tf.Tensor, target: tf.Tensor) -> Explanation:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
-            with primitives.explaining(self.method):
-                logits = run_model(self.model, x)
+            with primitives.explaining(self.method, x):
+                (logits,) = keras.tree.flatten(run_model(self.model, x))
         predicted = tf.argmax(logits, -1, output_type=tf.int32)
         target = tf.where(target == _PREDICTED, predicted, target)
         at_target = tf.one_hot(target, self.classes, dtype=logits.dtype)
@@ -165,9 +168,11 @@ class Explainer:
         return Explanation(self.method.finish(arrived), logits, target)
 
     def _check_values(self, x: tf.Tensor) -> None:
+        if 0 in x.shape:
+            return
         if tf.executing_eagerly():
             # NumPy, without a copy on the CPU: its minimum and maximum are NaN if a value is.
-            lowest, highest = x.numpy().min(initial=0), x.numpy().max(initial=0)
+            lowest, highest = x.numpy().min(), x.numpy().max()
             finite = np.isfinite(lowest) and np.isfinite(highest)
         else:
             lowest, highest = tf.reduce_min(x), tf.reduce_max(x)
@@ -185,6 +190,17 @@ class Explainer:
     @property
     def _expected_input(self) -> str:
         return f"Expected x to be finite floats of shape {_shape(self.input_spec.shape)}."
+
+    @property
+    def _expected_target(self) -> str:
+        return (
+            f"Expected target to be None, an int in [0, {self.classes - 1}], or one such int a "
+            "sample."
+        )
+
+    def unfit_target(self, received: str) -> InputError:
+        """Return the error for a target that is not what is expected."""
+        return InputError(f"{self._expected_target} Received: {received}")
 
     def _unfit(self, received: str) -> InputError:
         return InputError(f"{self._expected_input} Received: {received}")
@@ -225,8 +241,7 @@ def explain(
         batches = (element[0] if isinstance(element, tuple) else element for element in x)
         total = int(x.cardinality())
         return _explained(explainer, batches, target, total if total >= 0 else None, verbose)
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise ConfigError(f"Expected batch_size to be an integer >= 1. Received: {batch_size!r}")
+    batch_size = whole_number("batch_size", batch_size, minimum=1)
     # Checked as a whole first: a mistake in the last sample should not cost the wait for it.
     x = explainer.as_input(x)
     explainer.as_target(target, x)
@@ -255,6 +270,8 @@ def _explained(
         start = stop
         if shown:
             progress.update(done)
+    if np.ndim(target) and start < len(target):
+        raise explainer.unfit_target(f"{len(target)} for {start} samples")
 
 
 # Tracing takes seconds, so that `explain` keeps what it compiled, for as long as the model lives.
@@ -264,6 +281,8 @@ _explainers: WeakKeyDictionary[keras.Model, dict[Any, Explainer]] = WeakKeyDicti
 def _cached_explainer(
     model: keras.Model, method: str | Method, parameters: dict[str, Any]
 ) -> Explainer:
+    get_method(method, **parameters)  # names may be of any type before they are checked
+    _signature(model)
     key = (method, tuple(sorted(parameters.items())))
     known = _explainers.setdefault(model, {})
     if key not in known:

@@ -54,26 +54,27 @@ def supported_layers() -> list[str]:
     )
 
 
-def run_model(model: keras.Model, inputs: tf.Tensor) -> tf.Tensor:
+def run_model(model: keras.Model, inputs: Any) -> Any:
     """Return the model's outputs for inputs, every layer run by its handler.
 
     To be called inside `primitives.explaining`. The model is neither changed nor copied.
 
     Raises:
-        UnsupportedLayerError: naming the first layer that has no handler.
+        UnsupportedLayerError: naming the first layer that cannot be explained.
     """
-    # Tensors whose values are the model's inputs, by identity; held, so that ids stay theirs.
-    pixels = {id(inputs): inputs} if primitives.reads_model_input() else {}
 
     def run_with_handler(layer: Any) -> Callable[..., Any]:
         handler, moves_values = _entry_of(layer)
 
         def run(*args: Any, **kwargs: Any) -> Any:
-            at_input = any(id(x) in pixels for x in keras.tree.flatten((args, kwargs)))
-            with primitives.reading(at_input):
+            if isinstance(layer, keras.Model):
+                return handler(layer, *args, **kwargs)
+            with primitives.reading((args, kwargs)):
                 outputs = handler(layer, *args, **kwargs)
-            if at_input and moves_values:
-                pixels.update({id(x): x for x in keras.tree.flatten(outputs)})
+            if moves_values:
+                primitives.mark_moved((args, kwargs), outputs)
+            elif getattr(layer, "signed_output", False):
+                primitives.mark_signed(outputs)
             return outputs
 
         return run
@@ -103,6 +104,8 @@ def _unsupported(layer: Any, why: str = "") -> UnsupportedLayerError:
 
 def _run_graph(model: keras.Model, inputs: Any, operation_fn: Callable[[Any], Any]) -> Any:
     """Run a functional or sequential model with each operation replaced by operation_fn(it)."""
+    if not model.__class__.call.__module__.startswith("keras."):  # also of a weak proxy
+        raise _unsupported(model, " with a call of its own")
     if isinstance(model, keras.Sequential) and model.built:
         model = model._functional  # type: ignore[attr-defined]
     # Keras has no public way to run a model's graph with other operations: `clone_model` with
@@ -139,6 +142,8 @@ class _Stepper(NamedTuple):
 
 def _stepper(cell: Any) -> _Stepper:
     if isinstance(cell, ExplainableCell):
+        if type(cell).call is not ExplainableCell.call:
+            raise _unsupported(cell, " with a call of its own")
         return _Stepper(cell.project, cell.step)
     if type(cell) is keras.layers.StackedRNNCells:
         first, *others = [_stepper(part) for part in cell.cells]
@@ -171,7 +176,7 @@ def _rnn(
     if initial_state is None:
         initial_state = layer.get_initial_state(batch)
     projected = project(sequences)
-    with primitives.reading(model_input=False):
+    with primitives.reading(()):
         output, outputs, states = scan(
             step,
             projected,
@@ -188,15 +193,21 @@ def _rnn(
 
 @register_layer(keras.layers.Bidirectional)
 def _bidirectional(
-    layer: Any, sequences: tf.Tensor, mask: tf.Tensor | None = None, **_: Any
+    layer: Any,
+    sequences: tf.Tensor,
+    initial_state: Any = None,
+    mask: tf.Tensor | None = None,
+    **_: Any,
 ) -> Any:
     if layer.return_state:
         raise _unsupported(layer, " with return_state=True")
     if layer.merge_mode not in ("concat", "sum", "ave", None):
         raise _unsupported(layer, f" with merge_mode={layer.merge_mode!r}")
+    half = len(initial_state or ()) // 2
+    states = (initial_state[:half], initial_state[half:]) if initial_state else (None, None)
     forward, backward = (
-        _entry_of(part).handler(part, sequences, mask=mask)
-        for part in (layer.forward_layer, layer.backward_layer)
+        _entry_of(part).handler(part, sequences, state, mask)
+        for part, state in zip((layer.forward_layer, layer.backward_layer), states, strict=True)
     )
     if layer.return_sequences:
         backward = tf.reverse(backward, [1])

@@ -5,6 +5,8 @@ looks it up while the model is run for an explanation.
 """
 
 import inspect
+import math
+import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -114,16 +116,18 @@ def deep_taylor_decomposition(low: float = -1.0, high: float = 1.0) -> Method:
     decomposition".
 
     Raises:
-        ConfigError: unless low <= 0 <= high and low < high.
+        ConfigError: unless both are finite, low <= 0 <= high and low < high.
     """
-    if not (low <= 0 <= high and low < high):
+    real = all(isinstance(bound, numbers.Real) for bound in (low, high))
+    if not (real and -math.inf < low <= 0 <= high < math.inf and low < high):
         raise ConfigError(
-            f"Expected a box with low <= 0 <= high and low < high. Received: [{low}, {high}]"
+            "Expected a box of finite numbers with low <= 0 <= high and low < high. "
+            f"Received: [{low!r}, {high!r}]"
         )
     return Method(
         "dtd",
         start=tf.nn.relu,
         hidden_rule=rules.z_plus(),
         input_rule=rules.z_box(low, high),
-        box=(low, high),
+        box=(float(low), float(high)),
     )

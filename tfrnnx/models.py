@@ -7,6 +7,7 @@ add one, write such a function here or anywhere and decorate it with
 
 import inspect
 import math
+import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import keras
 
 from tfrnnx import layers
+from tfrnnx.checks import whole_number
 from tfrnnx.errors import ConfigError
 from tfrnnx.registry import Registry
 
@@ -125,22 +127,31 @@ def build(
             f"Architecture {arch!r} has the widths {', '.join(sorted(known))}. "
             f"Received: {', '.join(unknown)}"
         )
-    sizes = {"classes": classes, **widths}
-    for key, size in sizes.items():
-        if not isinstance(size, int) or size < 1:
-            raise ConfigError(f"Expected {key} to be an integer >= 1. Received: {size!r}")
-    if not 0 <= dropout < 1:
+    classes = whole_number("classes", classes, minimum=1)
+    widths = {name: whole_number(name, units, minimum=1) for name, units in widths.items()}
+    if not (isinstance(dropout, numbers.Real) and 0 <= dropout < 1):
         raise ConfigError(f"Expected a dropout rate in [0, 1). Received: {dropout!r}")
-    if len(input_shape) != 3 or any(not isinstance(n, int) or n < 1 for n in input_shape):
+    if not isinstance(input_shape, tuple | list) or len(input_shape) != 3:
         raise ConfigError(
-            "Expected input_shape to be (steps, height, width), integers >= 1. "
-            f"Received: {input_shape!r}"
+            f"Expected input_shape to be (steps, height, width). Received: {input_shape!r}"
         )
-    policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
+    for size in input_shape:
+        whole_number(f"each of input_shape, (steps, height, width) = {input_shape},", size, 1)
+    policy = _float_policy(dtype)
     x = keras.Input(input_shape, dtype=policy.variable_dtype, name="sequence")
     features = architecture(Blocks(dropout, stationary_dropout, unroll, dtype), x, **widths)
     logits = layers.Dense(classes, rectify=False, dtype=dtype, name="logits")(features)
     return keras.Model(x, logits, name=name or arch)
+
+
+def _float_policy(dtype: Any) -> Any:
+    try:
+        policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"Expected a Keras dtype or policy. Received: {dtype!r}") from error
+    if "float" not in policy.compute_dtype:
+        raise ConfigError(f"Expected a dtype of floats. Received: {dtype!r}")
+    return policy
 
 
 @architectures.register("shallow")

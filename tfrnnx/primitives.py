@@ -17,8 +17,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+import keras
 import tensorflow as tf
 
+from tfrnnx.errors import UnsupportedLayerError
 from tfrnnx.methods import Method
 from tfrnnx.rules import LinearMap, LinearRule, message
 
@@ -28,8 +30,12 @@ class _Scope:
     """What holds while one model is run for one explanation."""
 
     method: Method
-    at_input: bool = True
-    graph: Any = None
+    graph: Any
+    at_input: bool = False
+    # Tensors by identity, held so that the identities stay theirs: what has the values of the
+    # model's input, and what may be negative elsewhere.
+    pixels: dict[int, tf.Tensor] = field(default_factory=dict)
+    signed: dict[int, tf.Tensor] = field(default_factory=dict)
     weights: dict[Any, Any] = field(default_factory=dict)
 
     @property
@@ -59,10 +65,10 @@ _scope: ContextVar[_Scope | None] = ContextVar("tfrnnx_scope", default=None)
 
 
 @contextmanager
-def explaining(method: Method) -> Iterator[None]:
-    """Run what is inside for an explanation by `method`, in this thread alone."""
+def explaining(method: Method, model_input: tf.Tensor) -> Iterator[None]:
+    """Run what is inside for an explanation of this input by `method`, in this thread alone."""
     graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
-    token = _scope.set(_Scope(method, graph=graph))
+    token = _scope.set(_Scope(method, graph, pixels={id(model_input): model_input}))
     try:
         yield
     finally:
@@ -70,20 +76,45 @@ def explaining(method: Method) -> Iterator[None]:
 
 
 @contextmanager
-def reading(model_input: bool) -> Iterator[None]:
-    """Say whether linear maps inside read the model's input, or hidden activations."""
+def reading(inputs: Any) -> Iterator[None]:
+    """Have linear maps inside follow the rule for these inputs: the model's, or hidden ones.
+
+    Raises:
+        UnsupportedLayerError: for hidden inputs that may be negative, under a method whose rule
+            assumes that they are not.
+    """
     scope = _scope.get()
-    token = _scope.set(scope and replace(scope, at_input=model_input))
+    tensors = keras.tree.flatten(inputs)
+    relevance_scope = _relevance_scope()
+    if relevance_scope and any(id(x) in relevance_scope.signed for x in tensors):
+        name = relevance_scope.method.name
+        raise UnsupportedLayerError(
+            f"Expected hidden activations >= 0 under method {name!r}. Received: "
+            "those of a layer without ReLU; explain the model with another method"
+        )
+    at_input = scope is not None and any(id(x) in scope.pixels for x in tensors)
+    token = _scope.set(scope and replace(scope, at_input=at_input))
     try:
         yield
     finally:
         _scope.reset(token)
 
 
-def reads_model_input() -> bool:
-    """Return whether what runs now reads the model's input."""
+def mark_moved(inputs: Any, outputs: Any) -> None:
+    """Say that the outputs are values of the inputs, moved."""
     scope = _scope.get()
-    return scope is not None and scope.at_input
+    if scope is None:
+        return
+    for marked in (scope.pixels, scope.signed):
+        if any(id(x) in marked for x in keras.tree.flatten(inputs)):
+            marked.update({id(x): x for x in keras.tree.flatten(outputs)})
+
+
+def mark_signed(outputs: Any) -> None:
+    """Say that the outputs may be negative."""
+    scope = _scope.get()
+    if scope is not None:
+        scope.signed.update({id(x): x for x in keras.tree.flatten(outputs)})
 
 
 def _relevance_scope() -> _Scope | None:
@@ -200,7 +231,8 @@ def join(
         return parts[0] if len(parts) == 1 else tf.add_n(list(parts))
 
     def value(parts: Sequence[tf.Tensor]) -> tf.Tensor:
-        return total(parts) if bias is None else total(parts) + tf.convert_to_tensor(bias)
+        z = total(parts)
+        return z if bias is None else z + tf.cast(tf.convert_to_tensor(bias), z.dtype)
 
     zs = [part.z for part in contributions]
     if _relevance_scope() is None:
@@ -258,8 +290,14 @@ def average_pool(x: tf.Tensor, size: int, scale: float = 1.0) -> tf.Tensor:
         average = tf.nn.avg_pool2d(x, size, size, "SAME")
         return average if scale == 1.0 else average * tf.constant(scale, x.dtype)
 
-    if _relevance_scope() is None:
+    scope = _relevance_scope()
+    if scope is None:
         return pool(x)
+    if scope.at_input:
+        raise UnsupportedLayerError(
+            f"Expected pooling of activations >= 0 under method {scope.method.name!r}. Received: "
+            "pooling of the model's input; explain the model with another method"
+        )
 
     @tf.custom_gradient
     def explained(x: tf.Tensor) -> tuple[tf.Tensor, Callable]:

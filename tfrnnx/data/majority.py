@@ -1,11 +1,11 @@
 """Majority sequences: a few images side by side, most of them of one class, cut into steps."""
 
-import operator
 from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
+from tfrnnx.checks import whole_number
 from tfrnnx.data.composition import compose, shuffled, sort_by_class
 from tfrnnx.errors import ConfigError, DataError, InputError
 
@@ -86,11 +86,11 @@ def majority_sequences(
     shape = _check_shape(items, majority, height, width, step_columns)
     _check_class_sizes(labels, shape)
     items, majority, step_columns = shape.items, shape.majority, shape.step_columns
-    batch_size = _whole("batch_size", batch_size, minimum=1)
-    seed = _whole("seed", seed, minimum=0)
-    first_epoch = _whole("first_epoch", first_epoch, minimum=0)
+    batch_size = whole_number("batch_size", batch_size, minimum=1)
+    seed = whole_number("seed", seed, minimum=0)
+    first_epoch = whole_number("first_epoch", first_epoch, minimum=0)
     if epochs is not None:
-        epochs = _whole("epochs", epochs, minimum=1)
+        epochs = whole_number("epochs", epochs, minimum=1)
     if drop_remainder and batch_size > n:
         # Every epoch would be empty, and an endless dataset would search forever.
         raise ConfigError(
@@ -202,9 +202,9 @@ def _check_arrays(images: np.ndarray, labels: np.ndarray) -> None:
 
 
 def _check_shape(items: int, majority: int, height: int, width: int, step_columns: int) -> _Shape:
-    items = _whole("items", items, minimum=1)
-    majority = _whole("majority", majority, minimum=1)
-    step_columns = _whole("step_columns", step_columns, minimum=1)
+    items = whole_number("items", items, minimum=1)
+    majority = whole_number("majority", majority, minimum=1)
+    step_columns = whole_number("step_columns", step_columns, minimum=1)
     if not items / 2 < majority <= items:
         raise ConfigError(
             f"majority must be more than half of the {items} items and at most all of them, so "
@@ -231,14 +231,3 @@ def _check_class_sizes(labels: np.ndarray, shape: _Shape) -> None:
             f"Every class must have at least {shape.majority} images, the size of the majority. "
             f"Received: {counts.min()} of class {classes[counts.argmin()]}"
         )
-
-
-def _whole(name: str, value: int, minimum: int) -> int:
-    """Return `value` as an int, or say that it must be a whole number in the int64 range."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or isinstance(value, bool) or not minimum <= number < 2**63:
-        raise ConfigError(f"{name} must be a whole number from {minimum} on. Received: {value!r}")
-    return number

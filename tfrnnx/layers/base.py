@@ -12,6 +12,11 @@ class ExplainableLayer(keras.layers.Layer):
     Such a layer needs no handler: running it for an explanation is enough.
     """
 
+    @property
+    def signed_output(self) -> bool:
+        """Whether the layer's output may be negative."""
+        return False
+
 
 class ExplainableCell(ExplainableLayer):
     """An RNN cell whose step is written with `tfrnnx.primitives`.

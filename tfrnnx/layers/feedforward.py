@@ -28,6 +28,11 @@ class Dense(ExplainableLayer):
         self.rectify = rectify
         self.supports_masking = True
 
+    @property
+    def signed_output(self) -> bool:
+        """Whether the layer's output may be negative."""
+        return not self.rectify
+
     def build(self, input_shape: tuple[int, ...]) -> None:
         """Create the weights."""
         self.kernel = add_kernel(self, "kernel", (input_shape[-1], self.units))

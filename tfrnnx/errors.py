@@ -41,3 +41,19 @@ class DataError(TfrnnxError, OSError):
 
 class OutputError(TfrnnxError, OSError):
     """An output folder that cannot be written."""
+
+
+class TfrnnxWarning(UserWarning):
+    """Base class of all warnings that tfrnnx gives."""
+
+
+class NegativeInputWarning(TfrnnxWarning):
+    """A rule that assumes activations >= 0 meets a layer whose input can be negative."""
+
+
+class LogitWarning(TfrnnxWarning):
+    """A final softmax or sigmoid was looked through: what is explained is the logit."""
+
+
+class UnstableWarning(TfrnnxWarning):
+    """Parameters with which relevance can grow without bound."""

@@ -117,11 +117,9 @@ def _explained(
         start = stop
         if shown:
             progress.update(done)
-    if _length(target) is not None and start < (_length(target) or 0):
-        raise InputError(
-            "Expected target to be None, an int, or one such int a sample. Received: "
-            f"{_length(target)} for {start} samples"
-        )
+    given = _length(target)
+    if given is not None and start < given:
+        raise explainer.unfit_target(f"{given} for {start} samples")
 
 
 def _as_array(x: Any) -> Any:

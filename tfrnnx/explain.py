@@ -192,12 +192,16 @@ class Explainer:
         self._target(target, inputs)
         return inputs.samples
 
+    def unfit_target(self, received: str) -> InputError:
+        """Return the error for a target that is not what is expected."""
+        return InputError(f"{_expected_target(self.classes)} Received: {received}")
+
     def _explain(self, x: Any, target: Any, mask: Any) -> tuple[Result, Any]:
         inputs = self._inputs.check(x, mask)
         form, index, contrast = self._target(target, inputs)
         function = self._function(form, tuple(mask is not None for mask in inputs.masks))
         if any(inputs.ragged):
-            self._require_masks()
+            self._require_masks(inputs.ragged)
         given = [mask for mask in inputs.masks if mask is not None]
         result = function(inputs.values, given, index, contrast)
         parts = [
@@ -227,7 +231,7 @@ class Explainer:
         if form is None or not all(tf.as_dtype(x.dtype).is_floating for x in outputs):
             shapes = ", ".join(f"{tuple(x.shape)} of {x.dtype}" for x in outputs)
             raise UnsupportedLayerError(
-                "Expected a model of one or several outputs of floats, (batch, classes) or "
+                "Expected a keras.Model of one or several outputs of floats, (batch, classes) or "
                 f"(batch, steps, classes). Received: {shapes}"
             )
         self._function(form, (False,) * len(self._inputs.specs))
@@ -310,12 +314,15 @@ class Explainer:
                 stacklevel=4,
             )
 
-    def _require_masks(self) -> None:
+    def _require_masks(self, ragged: Sequence[bool]) -> None:
         if self._lost_masks:
-            raise InputError(
-                "Expected a model whose layers honour masks, for ragged input. Received: "
-                f"RaggedTensor, but {', '.join(self._lost_masks)} loses the mask; pad the input"
-            )
+            lost = ", ".join(self._lost_masks)
+            received = f"RaggedTensor, whose mask {lost} loses; pad it, with no mask"
+            raise self._inputs.unfit(list(ragged).index(True), received)
+
+
+def _expected_target(classes: int) -> str:
+    return f"Expected target to be None, an int in [0, {classes - 1}], or one such int a sample."
 
 
 def _classes(given: Any, classes: int, x: tf.Tensor) -> tf.Tensor:
@@ -324,9 +331,7 @@ def _classes(given: Any, classes: int, x: tf.Tensor) -> tf.Tensor:
     Raises:
         InputError: for a target that is no class, or not one a sample.
     """
-    expected = (
-        f"Expected target to be None, an int in [0, {classes - 1}], or one such int a sample."
-    )
+    expected = _expected_target(classes)
 
     def unfit(received: str) -> InputError:
         return InputError(f"{expected} Received: {received}")

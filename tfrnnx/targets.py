@@ -145,8 +145,7 @@ def start_of(
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             for output in flat:
                 tape.watch(output)
-            score = form.score(outputs)
-        score = _checked_score(score, flat[0])
+            score = _checked_score(form.score(outputs), flat[0])
         gradients = tape.gradient(score, flat)
         read = [n for n, gradient in enumerate(gradients) if gradient is not None]
         if not read:

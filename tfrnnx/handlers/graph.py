@@ -163,7 +163,7 @@ def _symbolic(model: keras.Model) -> keras.Model:
     except Exception as error:  # whatever a call that is not made of layers raises
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UnsupportedLayerError(
-            "Expected a subclassed model whose call does nothing but call layers. Received: "
+            "Expected a subclassed keras.Model whose call does nothing but call layers. Received: "
             f"{type(model).__name__} {model.name!r}: {reason}"
         ) from error
     finally:

@@ -79,6 +79,12 @@ def test_a_time_step(tagger, step):
     assert_close(relevance.sum((1, 2)), tagger(X).numpy()[:, step, 1], 1e-9)
 
 
+def test_a_time_step_of_every_sample(tagger):
+    explainer = tfrnnx.Explainer(tagger, "gradient")
+    expected = [explainer(X, Target(2, step=step))[i] for i, step in enumerate([3, 0, -2])]
+    assert_close(explainer(X, Target(2, step=[3, 0, -2])), tf.stack(expected))
+
+
 def test_the_predicted_class_of_a_time_step(tagger):
     predicted = np.argmax(tagger(X)[:, 2], -1)
     explainer = tfrnnx.Explainer(tagger, "gradient")
@@ -209,6 +215,7 @@ def test_bad_targets(classifier, target, said):
         (1, ["Target(class, step=...)"]),
         (Target(1, step=STEPS), ["[-4, 3]", "4"]),
         (Target(1, step="last"), ["[-4, 3]", "'last'"]),
+        (Target(1, step=[0, 1]), ["3 samples"]),
     ],
 )
 def test_bad_targets_of_sequences(tagger, target, said):

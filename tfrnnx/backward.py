@@ -35,6 +35,20 @@ class Result(NamedTuple):
     initial_states: dict[str, tf.Tensor]
 
 
+class Classes(NamedTuple):
+    """The target of every sample; int32 (batch,) each.
+
+    Attributes:
+        index: the class, -1 for the predicted one.
+        contrast: the other class, if the form has one.
+        step: the time step, if the form has one; negative ones count from the end.
+    """
+
+    index: tf.Tensor
+    contrast: tf.Tensor
+    step: tf.Tensor
+
+
 class _Pass(NamedTuple):
     record: Record
     outputs: Any
@@ -47,8 +61,7 @@ def explain_batch(
     form: Form,
     inputs: Sequence[tf.Tensor],
     masks: Sequence[tf.Tensor | None],
-    index: tf.Tensor,
-    contrast: tf.Tensor,
+    classes: Classes,
     *,
     tokens: frozenset[int],
     layers: Sequence[str] = (),
@@ -62,8 +75,7 @@ def explain_batch(
         form: of the target.
         inputs: one tensor for each input of the model.
         masks: of each input, bool (batch, steps), or None.
-        index: the class of every sample, int32 (batch,), -1 for the predicted one.
-        contrast: the other class, likewise, if the form has one.
+        classes: the target of every sample.
         tokens: numbers of the inputs that are tokens.
         layers: paths of layers at whose outputs relevance is read too.
         ledger: account for all relevance.
@@ -73,9 +85,10 @@ def explain_batch(
     """
     batch = tf.shape(inputs[0])[0] if ledger else None
     first = _forward(graph, method, inputs, masks, tokens, batch)
-    start = _start(form, method, first.outputs, index, contrast)
+    start = _start(form, method, first.outputs, classes)
     if method.sampler is not None:
-        relevance = _sampled(graph, method, form, inputs, masks, start.target, contrast, tokens)
+        classes = classes._replace(index=start.target)
+        relevance = _sampled(graph, method, form, inputs, masks, classes, tokens)
         result = Result(
             relevance, first.outputs, start.target, {}, tf.zeros_like(start.score), {}, {}
         )
@@ -110,11 +123,14 @@ def _forward(
     return _Pass(record, outputs, tape)
 
 
-def _start(
-    form: Form, method: Method, outputs: Any, index: tf.Tensor, contrast: tf.Tensor
-) -> Start:
-    relevance = method.propagates_relevance
-    return start_of(form, outputs, index, contrast, relevance, method.positive_start)
+def _start(form: Form, method: Method, outputs: Any, classes: Classes) -> Start:
+    return start_of(
+        form,
+        outputs,
+        *classes,
+        relevance=method.propagates_relevance,
+        positive=method.positive_start,
+    )
 
 
 def _backward(
@@ -198,8 +214,7 @@ def _sampled(
     form: Form,
     inputs: Sequence[tf.Tensor],
     masks: Sequence[tf.Tensor | None],
-    target: tf.Tensor,
-    contrast: tf.Tensor,
+    classes: Classes,
     tokens: frozenset[int],
 ) -> list[tf.Tensor]:
     """Return the sum over the sampler's points, one after the other."""
@@ -211,7 +226,7 @@ def _sampled(
             return sampler.sample(index, value, number, embed)
 
         run = _forward(graph, method, inputs, masks, tokens, sample=sample)
-        start = _start(form, method, run.outputs, target, contrast)
+        start = _start(form, method, run.outputs, classes)
         return _backward(run, method, start, inputs, ()).relevance
 
     def body(index: tf.Tensor, sums: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:

@@ -141,7 +141,7 @@ def _part(target: Any, start: int, stop: int) -> Any:
         return Target(
             _part(target.index, start, stop),
             _part(target.contrast, start, stop),
-            target.step,
+            _part(target.step, start, stop),
             target.output,
         )
     return target if callable(target) or np.ndim(target) == 0 else target[start:stop]

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrnnx.backward import Result, explain_batch
+from tfrnnx.backward import Classes, Result, explain_batch
 from tfrnnx.errors import (
     ConfigError,
     InputError,
@@ -22,7 +22,7 @@ from tfrnnx.inputs import Inputs, InputSpec, require, token_inputs
 from tfrnnx.ledger import Ledger
 from tfrnnx.methods import Method, get_method
 from tfrnnx.primitives.scope import Record
-from tfrnnx.targets import PREDICTED, Form, Target, classes_of, form_of
+from tfrnnx.targets import PREDICTED, Form, Target, classes_of, form_of, steps_of
 
 
 class Explanation(NamedTuple):
@@ -194,16 +194,16 @@ class Explainer:
 
     def unfit_target(self, received: str) -> InputError:
         """Return the error for a target that is not what is expected."""
-        return InputError(f"{_expected_target(self.classes)} Received: {received}")
+        return InputError(f"{_expected('target', range(self.classes))} Received: {received}")
 
     def _explain(self, x: Any, target: Any, mask: Any) -> tuple[Result, Any]:
         inputs = self._inputs.check(x, mask)
-        form, index, contrast = self._target(target, inputs)
+        form, classes = self._target(target, inputs)
         function = self._function(form, tuple(mask is not None for mask in inputs.masks))
         if any(inputs.ragged):
             self._require_masks(inputs.ragged)
         given = [mask for mask in inputs.masks if mask is not None]
-        result = function(inputs.values, given, index, contrast)
+        result = function(inputs.values, given, classes)
         parts = [
             tf.RaggedTensor.from_tensor(r, tf.reduce_sum(tf.cast(mask, tf.int32), 1))
             if ragged
@@ -212,22 +212,28 @@ class Explainer:
         ]
         return result, self._inputs.like(x, parts)
 
-    def _target(self, target: Any, inputs: Inputs) -> tuple[Form, tf.Tensor, tf.Tensor]:
-        """Return the form of a target, and a class and a contrast for every sample."""
-        form, index, contrast = form_of(target, self._graph)
+    def _target(self, target: Any, inputs: Inputs) -> tuple[Form, Classes]:
+        """Return the form of a target, and the target of every sample."""
+        form, given = form_of(target, self._graph)
         x = inputs.values[0]
-        classes = 1 if form.score is not None else classes_of(form, self._graph)
-        return form, _classes(index, classes, x), _classes(contrast, classes, x)
+        classes = range(1 if form.score is not None else classes_of(form, self._graph))
+        steps = steps_of(form, self._graph) if form.steps else None
+        step_range = range(-(2**31), 2**31) if steps is None else range(-steps, steps)
+        step = 0 if given.step is None else given.step
+        return form, Classes(
+            _for_every_sample("target", given.index, classes, x),
+            _for_every_sample("contrast", given.contrast, classes, x),
+            _for_every_sample("step", step, step_range, x),
+        )
 
     def _trace(self) -> None:
         outputs = self._graph.outputs
         try:
-            form, *_ = form_of(None, self._graph)
+            form, _ = form_of(None, self._graph)
         except InputError:
             # Of outputs that need a target of their own, the first, to find what is unsupported.
             shape = outputs[0].shape
-            step = 0 if len(shape) == 3 else None
-            form = Form(step=step) if len(shape) in (1, 2, 3) else None
+            form = Form(steps=len(shape) == 3) if len(shape) in (1, 2, 3) else None
         if form is None or not all(tf.as_dtype(x.dtype).is_floating for x in outputs):
             shapes = ", ".join(f"{tuple(x.shape)} of {x.dtype}" for x in outputs)
             raise UnsupportedLayerError(
@@ -258,8 +264,7 @@ class Explainer:
         def run(
             inputs: list[tf.Tensor],
             given: list[tf.Tensor],
-            index: tf.Tensor,
-            contrast: tf.Tensor,
+            classes: Classes,
         ) -> Result:
             left = iter(given)
             result, record = explain_batch(
@@ -268,8 +273,7 @@ class Explainer:
                 form,
                 inputs,
                 [next(left) if has_mask else None for has_mask in masked],
-                index,
-                contrast,
+                classes,
                 tokens=self._inputs.tokens,
                 layers=self.layers,
                 ledger=self.ledger,
@@ -280,7 +284,7 @@ class Explainer:
         # autograph=False: it would wrap our exceptions in its own multi-line message.
         function = tf.function(
             run,
-            input_signature=[specs, masks, ints, ints],
+            input_signature=[specs, masks, Classes(ints, ints, ints)],
             autograph=False,
             jit_compile=self.jit_compile,
         )
@@ -321,17 +325,21 @@ class Explainer:
             raise self._inputs.unfit(list(ragged).index(True), received)
 
 
-def _expected_target(classes: int) -> str:
-    return f"Expected target to be None, an int in [0, {classes - 1}], or one such int a sample."
+def _expected(name: str, allowed: range) -> str:
+    none = "None, " if name == "target" else ""
+    return (
+        f"Expected {name} to be {none}an int in [{allowed[0]}, {allowed[-1]}], or one such int a "
+        "sample."
+    )
 
 
-def _classes(given: Any, classes: int, x: tf.Tensor) -> tf.Tensor:
-    """Return the class of every sample of x, int32 (batch,), -1 for the predicted one.
+def _for_every_sample(name: str, given: Any, allowed: range, x: tf.Tensor) -> tf.Tensor:
+    """Return an int for every sample of x, int32 (batch,); -1 where none is given.
 
     Raises:
-        InputError: for a target that is no class, or not one a sample.
+        InputError: for ints that are not allowed, or not one a sample.
     """
-    expected = _expected_target(classes)
+    expected = _expected(name, allowed)
 
     def unfit(received: str) -> InputError:
         return InputError(f"{expected} Received: {received}")
@@ -340,23 +348,27 @@ def _classes(given: Any, classes: int, x: tf.Tensor) -> tf.Tensor:
         if tf.executing_eagerly():
             return tf.constant(PREDICTED, tf.int32, x.shape[:1])
         return tf.fill(tf.shape(x)[:1], PREDICTED)
-    target = given
-    if not tf.is_tensor(target):
+    value = given
+    if not tf.is_tensor(value):
         try:
-            target = np.asarray(given)
+            value = np.asarray(given)
         except ValueError:  # ragged
             raise unfit(repr(given)) from None
-        if target.dtype.kind not in "iu":
-            raise unfit(repr(target.tolist()))
-    elif not target.dtype.is_integer:
-        raise unfit(f"dtype {target.dtype.name}")
-    if len(target.shape) and not x.shape[:1].is_compatible_with(target.shape):
-        raise unfit(f"shape {tuple(target.shape)} for {x.shape[0]} samples")
+        if value.dtype.kind not in "iu":
+            raise unfit(repr(value.tolist()))
+    elif not value.dtype.is_integer:
+        raise unfit(f"dtype {value.dtype.name}")
+    if len(value.shape) and not x.shape[:1].is_compatible_with(value.shape):
+        raise unfit(f"shape {tuple(value.shape)} for {x.shape[0]} samples")
     # Compared before the cast to int32, which would wrap a large int64 around.
-    target = tf.convert_to_tensor(target)
-    inside = tf.reduce_all((target >= 0) & (target < tf.cast(classes, target.dtype)))
-    require(inside, expected, lambda: np.array2string(target.numpy(), threshold=8))
-    return tf.broadcast_to(tf.cast(target, tf.int32), tf.shape(x)[:1])
+    value = tf.convert_to_tensor(value)
+    if value.dtype.is_unsigned:
+        value = tf.cast(value, tf.int64)
+    inside = tf.reduce_all(
+        (tf.cast(value, tf.int64) >= allowed[0]) & (tf.cast(value, tf.int64) <= allowed[-1])
+    )
+    require(inside, expected, lambda: np.array2string(value.numpy(), threshold=8))
+    return tf.broadcast_to(tf.cast(value, tf.int32), tf.shape(x)[:1])
 
 
 __all__ = ["Explainer", "Explanation", "FullExplanation", "Target"]

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfrnnx.errors import InputError
@@ -21,8 +20,8 @@ class Target:
         index: the class: None for the predicted one of each sample, an int, or ints (batch,).
         contrast: another class, an int or ints (batch,): what speaks for `index` and against it,
             logit[index] - logit[contrast].
-        step: of outputs (batch, steps, classes): which time step; negative ones count from the
-            end.
+        step: of outputs (batch, steps, classes): which time step, an int or ints (batch,);
+            negative ones count from the end.
         output: of several outputs: which, by its number or its name.
 
     Example:
@@ -32,7 +31,7 @@ class Target:
 
     index: Any = None
     contrast: Any = None
-    step: int | None = None
+    step: Any = None
     output: int | str | None = None
 
 
@@ -41,13 +40,13 @@ class Form(NamedTuple):
 
     Attributes:
         output: number of the output.
-        step: as of `Target`.
+        steps: whether there is a time step.
         contrasts: whether there is a contrast.
         score: the callable, if the target is one.
     """
 
     output: int = 0
-    step: int | None = None
+    steps: bool = False
     contrasts: bool = False
     score: Callable[[Any], tf.Tensor] | None = None
 
@@ -68,36 +67,31 @@ class Start(NamedTuple):
     score: tf.Tensor
 
 
-def form_of(target: Any, model: keras.Model) -> tuple[Form, Any, Any]:
-    """Return the form of a target, its index and its contrast.
+def form_of(target: Any, model: keras.Model) -> tuple[Form, Target]:
+    """Return the form of a target, and the target with all its parts.
 
     Raises:
         InputError: for an output that the model does not have, or an output of another shape.
     """
     if callable(target):
-        return Form(score=target), None, None
+        return Form(score=target), Target()
     if not isinstance(target, Target):
         target = Target(target)
-    form = Form(_output_number(target.output, model), target.step, target.contrast is not None)
+    form = Form(
+        _output_number(target.output, model), target.step is not None, target.contrast is not None
+    )
     shape = model.outputs[form.output].shape
-    steps = len(shape) == 3
     if len(shape) not in (1, 2, 3) or (len(shape) > 1 and shape[-1] is None):
         raise InputError(
             "Expected an output of logits (batch, classes), of sequences (batch, steps, classes), "
             f"or a callable as target. Received: output {tuple(shape)}"
         )
-    if steps != (form.step is not None):
-        wanted = "Target(class, step=...)" if steps else "no step"
+    if (len(shape) == 3) != form.steps:
+        wanted = "no step" if form.steps else "Target(class, step=...)"
         raise InputError(
-            f"Expected {wanted} for an output of shape {tuple(shape)}. Received: step={form.step}"
+            f"Expected {wanted} for an output of shape {tuple(shape)}. Received: step={target.step}"
         )
-    if steps and (
-        not isinstance(form.step, int | np.integer)
-        or (shape[1] is not None and not -shape[1] <= form.step < shape[1])
-    ):
-        last = "" if shape[1] is None else f" in [{-shape[1]}, {shape[1] - 1}]"
-        raise InputError(f"Expected step to be an int{last}. Received: {form.step!r}")
-    return form, target.index, target.contrast
+    return form, target
 
 
 def _output_number(output: int | str | None, model: keras.Model) -> int:
@@ -117,6 +111,11 @@ def _output_number(output: int | str | None, model: keras.Model) -> int:
     )
 
 
+def steps_of(form: Form, model: keras.Model) -> int | None:
+    """Return how many time steps the output has, if that is fixed."""
+    return model.outputs[form.output].shape[1]
+
+
 def classes_of(form: Form, model: keras.Model) -> int:
     """Return how many classes the output has."""
     shape = model.outputs[form.output].shape
@@ -124,7 +123,14 @@ def classes_of(form: Form, model: keras.Model) -> int:
 
 
 def start_of(
-    form: Form, outputs: Any, index: tf.Tensor, contrast: tf.Tensor, relevance: bool, positive: bool
+    form: Form,
+    outputs: Any,
+    index: tf.Tensor,
+    contrast: tf.Tensor,
+    step: tf.Tensor,
+    *,
+    relevance: bool,
+    positive: bool,
 ) -> Start:
     """Return what the backward pass starts with.
 
@@ -137,6 +143,7 @@ def start_of(
         outputs: the model's, as nested as they are.
         index: the class of every sample, int32 (batch,); -1 for the predicted one.
         contrast: the other class of every sample, int32 (batch,), if the form has one.
+        step: the time step of every sample, int32 (batch,), if the form has one.
         relevance: whether the method propagates relevance.
         positive: whether it starts with the positive part alone.
     """
@@ -159,8 +166,10 @@ def start_of(
     else:
         output = flat[form.output]
         logits = output[:, None] if output.shape.rank == 1 else output
-        if form.step is not None:
-            logits = logits[:, form.step]
+        if form.steps:
+            steps = tf.shape(output)[1]
+            step = step % steps
+            logits = tf.gather(logits, step, axis=1, batch_dims=1)
         classes = logits.shape[-1]
         predicted = tf.argmax(logits, -1, output_type=tf.int32)
         target = tf.where(index == PREDICTED, predicted, index)
@@ -169,10 +178,9 @@ def start_of(
             at_target -= tf.one_hot(contrast, classes, dtype=logits.dtype)
         score = tf.reduce_sum(at_target * logits, -1)
         gradient = at_target
-        if form.step is not None:
-            steps = tf.shape(output)[1]
-            at_step = tf.one_hot(form.step % steps, steps, dtype=output.dtype)
-            gradient = at_step[None, :, None] * at_target[:, None, :]
+        if form.steps:
+            at_step = tf.one_hot(step, steps, dtype=output.dtype)
+            gradient = at_step[:, :, None] * at_target[:, None, :]
         flat, gradients = [output], [tf.reshape(gradient, tf.shape(output))]
     if not relevance:
         return Start(flat, gradients, target, score)

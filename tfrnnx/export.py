@@ -84,9 +84,7 @@ def _endpoint(explainer: Explainer, graph: keras.Model, number: int) -> Any:
     steps = len(graph.outputs[number].shape) == 3
 
     def explained(x: Any, target: Any, step: Any) -> dict[str, tf.Tensor]:
-        explanation = explainer.explain(
-            _nested(graph, x), Target(target, step=step, output=number)
-        )
+        explanation = explainer.explain(_nested(graph, x), Target(target, step=step, output=number))
         relevance = keras.tree.flatten(_as_list(graph, explanation.relevance))
         logits = keras.tree.flatten(explanation.logits)
         return {

@@ -148,17 +148,11 @@ def _unbuilt(model: Any) -> UnsupportedLayerError:
 
 
 def _symbolic(model: keras.Model) -> keras.Model:
-    shapes = getattr(model, "_build_shapes_dict", None)
-    if not model.built or not shapes:
-        raise _unbuilt(model)
-    shapes = next(iter(shapes.values())) if len(shapes) == 1 else shapes
-    inputs = keras.tree.map_shape_structure(
-        lambda shape: keras.Input(batch_shape=(None, *shape[1:])), shapes
-    )
+    inputs, by_keyword = _symbolic_inputs(model)
     layers = model._flatten_layers()
     nodes = [(layer, list(layer._inbound_nodes), list(layer._outbound_nodes)) for layer in layers]
     try:
-        outputs = model.call(**inputs) if isinstance(shapes, dict) else model.call(inputs)
+        outputs = model.call(**inputs) if by_keyword else model.call(inputs)
         return keras.Model(inputs, outputs)
     except Exception as error:  # whatever a call that is not made of layers raises
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
@@ -170,3 +164,20 @@ def _symbolic(model: keras.Model) -> keras.Model:
         # The user's layers have been used once more, and shall not show it.
         for layer, inbound, outbound in nodes:
             layer._inbound_nodes[:], layer._outbound_nodes[:] = inbound, outbound
+
+
+def _symbolic_inputs(model: keras.Model) -> tuple[Any, bool]:
+    """Return symbolic tensors as a model takes them, and whether each has a keyword of its own."""
+    if getattr(model, "inputs", None):
+        return keras.tree.map_structure(
+            lambda x: keras.Input(batch_shape=x.shape, dtype=x.dtype), model.input
+        ), False
+    shapes = getattr(model, "_build_shapes_dict", None)
+    if not model.built or not shapes:
+        raise _unbuilt(model)
+    by_keyword = len(shapes) > 1
+    inputs = keras.tree.map_shape_structure(
+        lambda shape: keras.Input(batch_shape=(None, *shape[1:])),
+        shapes if by_keyword else next(iter(shapes.values())),
+    )
+    return inputs, by_keyword

@@ -78,7 +78,8 @@ def entry_of(layer: Any) -> Entry:
         UnsupportedLayerError: naming the layer and what is supported.
     """
     if isinstance(layer, ExplainableLayer):
-        return Entry(lambda layer, *args, **kwargs: layer(*args, **kwargs), False, None)
+        arguments = frozenset(inspect.signature(layer.call).parameters)
+        return Entry(lambda layer, *args, **kwargs: layer(*args, **kwargs), False, arguments)
     try:
         return _entries[type(layer)]
     except KeyError:

@@ -116,6 +116,16 @@ def test_a_finished_run_is_not_trained_again(home):
     assert tree(home) == before
 
 
+@pytest.mark.parametrize("given", [(), ("--overwrite",), ("--seed=1", "--overwrite")])
+def test_two_trainings_do_not_share_a_folder(home, given):
+    pytest.importorskip("fcntl")
+    before = tree(home)
+    with Run(home / "run").locked():
+        result = run("train", *TRAIN, *given, "--out=run", cwd=home)
+    assert_refused(result, "Expected run to be in use by no other process.*--out")
+    assert tree(home) == before
+
+
 def test_a_run_is_named_after_its_data_set_and_architecture(home, tmp_path):
     shutil.copytree(home / "run", tmp_path / "saved_models" / "digits-shallow")
     assert run("train", *TRAIN, cwd=tmp_path).code == 0

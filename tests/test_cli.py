@@ -86,10 +86,7 @@ def assert_refused(result, message):
     assert result.code in (1, 2)
     assert "Traceback" not in result.err + result.out
     line, *others = result.err.splitlines()
-    if line.startswith("FATAL Flags parsing error: "):
-        assert others == ["Pass --helpshort or --helpfull to see help on flags."]
-    else:
-        assert line.startswith("error: ") and not others
+    assert line.startswith("error: ") and not others
     assert re.search(message, line), line
 
 

@@ -43,14 +43,26 @@ def start(
                 raise flags.Error(f"Expected flags only. Received: {' '.join(argv[1:])}")
             program()
         except (TfrnnxError, flags.Error) as error:
-            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-            return 1
+            return _tell(error)
         except KeyboardInterrupt:
             print(interrupted, file=sys.stderr)
             return 130
         return 0
 
-    app.run(main)
+    app.run(main, flags_parser=_parse)
+
+
+def _parse(argv: Sequence[str]) -> Sequence[str]:
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:  # absl would tell it in two lines
+        sys.exit(_tell(error))
+
+
+def _tell(error: Exception) -> int:
+    """Print a mistake as one line; return the exit code."""
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    return 1
 
 
 def integers(name: str, values: Sequence[str] | None) -> list[int] | None:

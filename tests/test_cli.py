@@ -181,6 +181,27 @@ def test_explaining_own_sequences_for_a_target(home, tmp_path, batch, target):
     np.testing.assert_allclose(written["gradient"], expected, rtol=1e-4, atol=1e-6)
 
 
+def test_the_box_is_the_datas(home, tmp_path, batch):
+    model, run_folder = batch[0], f"--model={home / 'run'}"
+    given = (f"--images={home / 'outside.npy'}", "--method=sa,dtd", "--low=-2.5", "--high=2")
+    result = run("explain", run_folder, *given, cwd=tmp_path)
+    assert result.code == 0, result.err
+    written = np.load(tmp_path / "explanation.npz")
+    expected = tfrnnx.explain(model, written["x"], "dtd", low=-2.5, high=2)
+    np.testing.assert_allclose(written["dtd"], expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        written["sa"], tfrnnx.explain(model, written["x"], "sa"), rtol=1e-4, atol=1e-6
+    )
+
+    result = run(
+        "export", run_folder, "--methods=sa,dtd", *given[2:], "--out=exported", cwd=tmp_path
+    )
+    assert result.code == 0, result.err
+    module = tf.saved_model.load(str(tmp_path / "exported"))
+    relevance = module.explain_dtd(written["x"])["relevance"]
+    np.testing.assert_allclose(relevance, expected, rtol=1e-4, atol=1e-6)
+
+
 def test_many_sequences_are_explained_and_some_drawn(home, tmp_path):
     few, many = np.load(home / "good.npy"), 450
     np.savez(tmp_path / "many.npz", x=np.resize(few, (many, *few.shape[1:])))
@@ -212,8 +233,8 @@ def test_exporting(home, tmp_path, batch):
     ("program", "names"),
     [
         ("train", "arch dataset data_dir epochs batch_size learning_rate dropout seed out"),
-        ("explain", "model method index images target data_dir out"),
-        ("export", "model methods out"),
+        ("explain", "model method index images target low high data_dir out"),
+        ("export", "model methods low high out"),
     ],
 )
 @pytest.mark.parametrize("flag", ["--help", "--helpshort"])
@@ -267,6 +288,13 @@ EXPLAIN_MISTAKES = [
     *MODEL_MISTAKES,
     ("--model={home}/run --method=lrp", "expected one of gradient, sa, gb, dtd. Received: 'lrp'"),
     ("--model={home}/run --method=", "some of gradient, sa, gb, dtd. Received: none"),
+    ("--model={home}/run --method=dtd --low=1", r"low <= 0 <= high .* Received: \[1.0, 1.0\]"),
+    ("--model={home}/run --method=dtd --high=inf", r"low <= 0 <= high .* Received: \[-1.0, inf"),
+    (
+        "--model={home}/run --method=sa,gb --low=0",
+        "box beside --low, such as dtd. Received: sa, gb",
+    ),
+    ("--model={home}/run --low=0", r"\[low, high\] = \[0.0, 1.0\].* Received: values in \[-1,"),
     ("--model={home}/run --target=10", r"an int in \[0, 9\].* Received: 10"),
     ("--model={home}/run --target=-1", r"an int in \[0, 9\].* Received: -1"),
     ("--model={home}/run --target=4294967297", r"an int in \[0, 9\].* Received: 4294967297"),
@@ -294,6 +322,7 @@ EXPLAIN_MISTAKES = [
 EXPORT_MISTAKES = [
     *MODEL_MISTAKES,
     ("--model={home}/run --methods=lrp", "gradient, sa, gb, dtd. Received: 'lrp'"),
+    ("--model={home}/run --methods=gradient --high=2", "beside --high.* Received: gradient"),
     ("--model={home}/run --out={home}/gz", "gz to be a SavedModel, .* Received: something else"),
     ("--model={home}/run --out={home}/good.npy", "good.npy to be a SavedModel"),
     ("--model={home}/run --out={home}/good.npy/new", "to write .*new.* a file in the place"),

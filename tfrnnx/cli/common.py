@@ -1,12 +1,17 @@
 """What the programs have in common."""
 
+import inspect
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 from absl import app, flags, logging
 
-from tfrnnx.errors import InputError, TfrnnxError
+from tfrnnx.errors import ConfigError, InputError, TfrnnxError
+from tfrnnx.methods import methods
+
+_BOX = ("low", "high")
 
 
 def start(
@@ -77,3 +82,29 @@ def integers(name: str, values: Sequence[str] | None) -> list[int] | None:
         raise InputError(
             f"Expected --{name} to be integers, comma-separated. Received: {','.join(values or [])}"
         ) from None
+
+
+def define_box_flags() -> None:
+    """Define --low and --high, the box of methods that have one."""
+    flags.DEFINE_float("low", -1.0, "The least value that x can take, for dtd.")
+    flags.DEFINE_float("high", 1.0, "The greatest value that x can take, for dtd.")
+
+
+def box(method_names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the parameters of every named method that --low and --high give it.
+
+    Raises:
+        UnknownNameError: for an unknown method.
+        ConfigError: if they are given and no method takes them.
+    """
+    given = {name: flags.FLAGS[name].value for name in _BOX if flags.FLAGS[name].present}
+    parameters = {}
+    for method in method_names:
+        known = inspect.signature(methods[method]).parameters
+        parameters[method] = {name: value for name, value in given.items() if name in known}
+    if given and not any(parameters.values()):
+        raise ConfigError(
+            f"Expected a method with a box beside --{' and --'.join(given)}, such as dtd. "
+            f"Received: {', '.join(method_names)}"
+        )
+    return parameters

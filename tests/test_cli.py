@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from disks import small_disk
-from programs import BIN, finish, run, start
+from programs import BIN, finish, result, run, start
 
 import tfrnnx
 from tfrnnx import training
@@ -415,6 +417,30 @@ def test_as_a_user_runs_them(home, tmp_path):
         assert result.code == 0 and result.err == ""
     assert_refused(finish(mistaken), "--arch=lstm")
     assert sorted(os.listdir(tmp_path)) == ["explanation.npz", "explanation.png", "exported"]
+
+
+INTERRUPTED = """
+import signal
+from tfrnnx.cli.common import start
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+def program():
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt:
+        raise AssertionError("what TensorFlow makes of it") from None
+
+start(program, "", lambda: None, "stopped")
+"""
+
+
+def test_an_interrupt_that_comes_out_as_another_exception(tmp_path):
+    process = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], cwd=tmp_path, capture_output=True, text=True
+    )
+    ended = result(process.returncode, process.stdout, process.stderr)
+    assert (ended.code, ended.out, ended.err) == (130, "", "stopped\n")
 
 
 def finished_epochs(folder):

@@ -1,6 +1,7 @@
 """What the programs have in common."""
 
 import inspect
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -47,14 +48,34 @@ def start(
             if len(argv) > 1:
                 raise flags.Error(f"Expected flags only. Received: {' '.join(argv[1:])}")
             program()
-        except (TfrnnxError, flags.Error) as error:
-            return _tell(error)
-        except KeyboardInterrupt:
-            print(interrupted, file=sys.stderr)
-            return 130
+        except (Exception, KeyboardInterrupt) as error:
+            if received or isinstance(error, KeyboardInterrupt):
+                print(interrupted, file=sys.stderr)
+                return 130
+            if isinstance(error, TfrnnxError | flags.Error):
+                return _tell(error)
+            raise
         return 0
 
+    received = _interrupts()
     app.run(main, flags_parser=_parse)
+
+
+def _interrupts() -> list[int]:
+    """Return a list that grows with every Ctrl-C.
+
+    A KeyboardInterrupt while TensorFlow traces a function was seen to come out as AssertionError
+    and as SystemError.
+    """
+    received: list[int] = []
+
+    def interrupt(number: int, frame: Any) -> None:
+        received.append(number)
+        signal.default_int_handler(number, frame)
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored
+        signal.signal(signal.SIGINT, interrupt)
+    return received
 
 
 def _parse(argv: Sequence[str]) -> Sequence[str]:

@@ -324,6 +324,7 @@ EXPLAIN_MISTAKES = [
 EXPORT_MISTAKES = [
     *MODEL_MISTAKES,
     ("--model={home}/run --methods=lrp", "gradient, sa, gb, dtd. Received: 'lrp'"),
+    ("--model={home}/run --methods=", "some of gradient, sa, gb, dtd. Received: none"),
     ("--model={home}/run --methods=gradient --high=2", "beside --high.* Received: gradient"),
     ("--model={home}/run --out={home}/gz", "gz to be a SavedModel, .* Received: something else"),
     ("--model={home}/run --out={home}/good.npy", "good.npy to be a SavedModel"),

@@ -111,21 +111,24 @@ def define_box_flags() -> None:
     flags.DEFINE_float("high", 1.0, "The greatest value that x can take, for dtd.")
 
 
-def box(method_names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return the parameters of every named method that --low and --high give it.
+def method_parameters(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return for every chosen method the parameters that --low and --high give it.
 
     Raises:
+        InputError: if none is chosen.
         UnknownNameError: for an unknown method.
-        ConfigError: if they are given and no method takes them.
+        ConfigError: if --low or --high is given and no method takes it.
     """
+    if not names:
+        raise InputError(f"Expected some of {', '.join(methods.names())}. Received: none")
     given = {name: flags.FLAGS[name].value for name in _BOX if flags.FLAGS[name].present}
     parameters = {}
-    for method in method_names:
+    for method in names:
         known = inspect.signature(methods[method]).parameters
         parameters[method] = {name: value for name, value in given.items() if name in known}
     if given and not any(parameters.values()):
         raise ConfigError(
             f"Expected a method with a box beside --{' and --'.join(given)}, such as dtd. "
-            f"Received: {', '.join(method_names)}"
+            f"Received: {', '.join(names)}"
         )
     return parameters

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from tfrnnx.cli.common import box, define_box_flags, integers, start
+from tfrnnx.cli.common import define_box_flags, integers, method_parameters, start
 from tfrnnx.data import datasets, load, read_sequences
 from tfrnnx.errors import InputError, UnsupportedLayerError
 from tfrnnx.explain import Explainer, Explanation
@@ -61,13 +61,10 @@ def _define_flags() -> None:
 
 
 def _explain() -> None:
-    if not FLAGS.method:
-        raise InputError(
-            f"Expected --method to be some of {', '.join(methods.names())}. Received: none"
-        )
     model = load_model(FLAGS.model)
     explainers = {
-        name: Explainer(model, name, **parameters) for name, parameters in box(FLAGS.method).items()
+        name: Explainer(model, name, **parameters)
+        for name, parameters in method_parameters(FLAGS.method).items()
     }
     if len(model.input_shape) != 4 or None in model.input_shape[1:]:
         raise UnsupportedLayerError(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from absl import flags
 
-from tfrnnx.cli.common import box, define_box_flags, start
+from tfrnnx.cli.common import define_box_flags, method_parameters, start
 from tfrnnx.export import DEFAULT_METHODS, export
 from tfrnnx.methods import methods
 from tfrnnx.runs import Run
@@ -34,8 +34,9 @@ def _define_flags() -> None:
 def _export() -> None:
     model = load_model(FLAGS.model)
     out = Path(FLAGS.out) if FLAGS.out else Run.of_model(FLAGS.model).saved_model
-    export(model, out, FLAGS.methods, **box(FLAGS.methods))
-    endpoints = ["serve", *(f"explain_{name}" for name in FLAGS.methods)]
+    parameters = method_parameters(FLAGS.methods)
+    export(model, out, list(parameters), **parameters)
+    endpoints = ["serve", *(f"explain_{name}" for name in parameters)]
     print(f"SavedModel {out}\nendpoints  {', '.join(endpoints)}")
 
 

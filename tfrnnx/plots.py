@@ -19,20 +19,23 @@ def heatmaps(
     relevance: Mapping[str, np.ndarray],
     captions: Sequence[str],
     items: int = 1,
+    box: tuple[float, float] = (-1.0, 1.0),
 ) -> Figure:
     """Draw a column a sample: the input in grey on top, below it a row a method (poster figure 3).
 
     Each map is divided by its own largest |R|; red is positive, blue negative, white zero.
 
     Args:
-        sequences: (samples, steps, height, columns), in [-1, 1].
+        sequences: (samples, steps, height, columns), in the box.
         relevance: for every method's name, an array of the sequences' shape.
         captions: a line above every sample.
         items: images side by side in a sequence; lines are drawn between them.
+        box: the values that are drawn in black and in white.
 
     Returns:
         A matplotlib figure.
     """
+    black, white = box
     rows = {"input": sequences, **relevance}
     samples = len(sequences)
     figure = Figure(
@@ -44,7 +47,7 @@ def heatmaps(
         for column, image in enumerate(to_image(maps)):
             ax = axes[row, column]
             if name == "input":
-                ax.imshow(image, cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
+                ax.imshow(image, cmap="gray", vmin=black, vmax=white, interpolation="nearest")
                 ax.set_title(captions[column], fontsize=9)
             else:
                 largest = np.abs(image).max()

@@ -1,12 +1,18 @@
 """What the programs have in common."""
 
+import inspect
+import signal
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 from absl import app, flags, logging
 
-from tfrnnx.errors import InputError, TfrnnxError
+from tfrnnx.errors import ConfigError, InputError, TfrnnxError
+from tfrnnx.methods import methods
+
+_BOX = ("low", "high")
 
 
 def start(
@@ -42,15 +48,47 @@ def start(
             if len(argv) > 1:
                 raise flags.Error(f"Expected flags only. Received: {' '.join(argv[1:])}")
             program()
-        except (TfrnnxError, flags.Error) as error:
-            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-            return 1
-        except KeyboardInterrupt:
-            print(interrupted, file=sys.stderr)
-            return 130
+        except (Exception, KeyboardInterrupt) as error:
+            if received or isinstance(error, KeyboardInterrupt):
+                print(interrupted, file=sys.stderr)
+                return 130
+            if isinstance(error, TfrnnxError | flags.Error):
+                return _tell(error)
+            raise
         return 0
 
-    app.run(main)
+    received = _interrupts()
+    app.run(main, flags_parser=_parse)
+
+
+def _interrupts() -> list[int]:
+    """Return a list that grows with every Ctrl-C.
+
+    A KeyboardInterrupt while TensorFlow traces a function was seen to come out as AssertionError
+    and as SystemError.
+    """
+    received: list[int] = []
+
+    def interrupt(number: int, frame: Any) -> None:
+        received.append(number)
+        signal.default_int_handler(number, frame)
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored
+        signal.signal(signal.SIGINT, interrupt)
+    return received
+
+
+def _parse(argv: Sequence[str]) -> Sequence[str]:
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:  # absl would tell it in two lines
+        sys.exit(_tell(error))
+
+
+def _tell(error: Exception) -> int:
+    """Print a mistake as one line; return the exit code."""
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    return 1
 
 
 def integers(name: str, values: Sequence[str] | None) -> list[int] | None:
@@ -65,3 +103,32 @@ def integers(name: str, values: Sequence[str] | None) -> list[int] | None:
         raise InputError(
             f"Expected --{name} to be integers, comma-separated. Received: {','.join(values or [])}"
         ) from None
+
+
+def define_box_flags() -> None:
+    """Define --low and --high, the box of methods that have one."""
+    flags.DEFINE_float("low", -1.0, "The least value that x can take, for dtd.")
+    flags.DEFINE_float("high", 1.0, "The greatest value that x can take, for dtd.")
+
+
+def method_parameters(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return for every chosen method the parameters that --low and --high give it.
+
+    Raises:
+        InputError: if none is chosen.
+        UnknownNameError: for an unknown method.
+        ConfigError: if --low or --high is given and no method takes it.
+    """
+    if not names:
+        raise InputError(f"Expected some of {', '.join(methods.names())}. Received: none")
+    given = {name: flags.FLAGS[name].value for name in _BOX if flags.FLAGS[name].present}
+    parameters = {}
+    for method in names:
+        known = inspect.signature(methods[method]).parameters
+        parameters[method] = {name: value for name, value in given.items() if name in known}
+    if given and not any(parameters.values()):
+        raise ConfigError(
+            f"Expected a method with a box beside --{' and --'.join(given)}, such as dtd. "
+            f"Received: {', '.join(names)}"
+        )
+    return parameters

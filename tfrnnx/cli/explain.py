@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from tfrnnx.cli.common import integers, start
+from tfrnnx.cli.common import define_box_flags, integers, method_parameters, start
 from tfrnnx.data import datasets, load, read_sequences
 from tfrnnx.errors import InputError, UnsupportedLayerError
 from tfrnnx.explain import Explainer, Explanation
@@ -46,6 +46,7 @@ def _define_flags() -> None:
     flags.DEFINE_list(
         "target", None, "The class to explain, or one for every sequence; default: the predicted."
     )
+    define_box_flags()
     flags.DEFINE_enum(
         "dataset",
         None,
@@ -60,12 +61,11 @@ def _define_flags() -> None:
 
 
 def _explain() -> None:
-    if not FLAGS.method:
-        raise InputError(
-            f"Expected --method to be some of {', '.join(methods.names())}. Received: none"
-        )
     model = load_model(FLAGS.model)
-    explainers = {name: Explainer(model, name) for name in FLAGS.method}
+    explainers = {
+        name: Explainer(model, name, **parameters)
+        for name, parameters in method_parameters(FLAGS.method).items()
+    }
     if len(model.input_shape) != 4 or None in model.input_shape[1:]:
         raise UnsupportedLayerError(
             "Expected a model of sequences (batch, steps, height, columns). Received: input "
@@ -90,6 +90,7 @@ def _explain() -> None:
         {name: values[shown] for name, values in relevance.items()},
         _captions(some.logits[shown], some.target[shown], labels),
         items,
+        (FLAGS.low, FLAGS.high),
     )
     archive, picture = _outputs(FLAGS.out)
     with atomic(archive) as fresh:

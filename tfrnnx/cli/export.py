@@ -10,7 +10,7 @@ from pathlib import Path
 
 from absl import flags
 
-from tfrnnx.cli.common import start
+from tfrnnx.cli.common import define_box_flags, method_parameters, start
 from tfrnnx.export import DEFAULT_METHODS, export
 from tfrnnx.methods import methods
 from tfrnnx.runs import Run
@@ -27,14 +27,16 @@ def _define_flags() -> None:
     flags.DEFINE_list(
         "methods", list(DEFAULT_METHODS), f"Some of {', '.join(methods.names())}; comma-separated."
     )
+    define_box_flags()
     flags.mark_flag_as_required("model")
 
 
 def _export() -> None:
     model = load_model(FLAGS.model)
     out = Path(FLAGS.out) if FLAGS.out else Run.of_model(FLAGS.model).saved_model
-    export(model, out, FLAGS.methods)
-    endpoints = ["serve", *(f"explain_{name}" for name in FLAGS.methods)]
+    parameters = method_parameters(FLAGS.methods)
+    export(model, out, list(parameters), **parameters)
+    endpoints = ["serve", *(f"explain_{name}" for name in parameters)]
     print(f"SavedModel {out}\nendpoints  {', '.join(endpoints)}")
 
 

@@ -217,12 +217,12 @@ def test_help_shows_what_a_program_does_and_its_flags(tmp_path, program, names, 
         assert re.search(rf"^  --{name}: ", result.out, re.MULTILINE), name
     assert "--logtostderr" not in result.out  # absl's own are for --helpfull
     if program == "train":
-        assert "<shallow|deep|convdeep|rlstm|convrlstm>" in result.out
+        assert "<shallow|deep|convdeep|rlstm|convrlstm|" in result.out
 
 
 TRAIN_MISTAKES = [
     ("", "--arch must have a value"),
-    ("--arch=lstm", r"--arch=lstm: .*<shallow\|deep\|convdeep\|rlstm\|convrlstm>"),
+    ("--arch=lstm", r"--arch=lstm: .*<shallow\|deep\|convdeep\|rlstm\|convrlstm\|"),
     ("--arch=shallow --dataset=cifar", r"--dataset=cifar: .*<digits\|mnist\|fashion_mnist>"),
     ("--arch=shallow --epoch=3", "Unknown command line flag 'epoch'"),
     ("--arch=shallow more", "Expected flags only. Received: more"),

@@ -27,11 +27,13 @@ ORDER = [
     "explain",
     "saved",
     "export",
+    "flipping",
     "metrics",
     "runs",
     "training",
     "plots",
     "report",
+    "evaluate",
     "cli",
 ]
 
@@ -40,7 +42,8 @@ BESIDE = {
     "data": {"errors", "checks", "registry", "files"},
     "training": {"errors", "data", "files", "losses", "models", "runs", "saved"},
     "models": {"errors", "checks", "registry", "layers"},
-    "metrics": {"errors", "registry"},
+    "flipping": {"errors", "checks"},
+    "metrics": {"errors", "registry", "flipping"},
 }
 
 

@@ -41,3 +41,7 @@ class DataError(TfrnnxError, OSError):
 
 class OutputError(TfrnnxError, OSError):
     """An output folder that cannot be written."""
+
+
+class StudyError(TfrnnxError, RuntimeError):
+    """A study that cannot go on: a process that was killed, results that are not there yet."""

@@ -37,12 +37,23 @@ def score(metric: str, relevance: np.ndarray, mask: np.ndarray, **context: Any) 
         UnknownNameError: for an unknown metric.
         InputError: for shapes that do not fit, or where the metric asks for what is not there.
     """
-    function = metrics[metric]
-    asked = list(inspect.signature(function).parameters)[2:]
+    asked = needs(metric)
     missing = [name for name in asked if name not in context]
     if missing:
-        raise InputError(f"Metric {metric!r} needs {', '.join(missing)}. Received: none")
-    return function(relevance, mask, **{name: context[name] for name in asked})
+        raise InputError(
+            f"Expected {', '.join(missing)}= for metric {metric!r}. Received: "
+            f"{', '.join(context) or 'relevance and mask alone'}"
+        )
+    return metrics[metric](relevance, mask, **{name: context[name] for name in asked})
+
+
+def needs(metric: str) -> list[str]:
+    """Return the names of what a registered metric asks for beside relevance and mask.
+
+    Raises:
+        UnknownNameError: for an unknown metric.
+    """
+    return list(inspect.signature(metrics[metric]).parameters)[2:]
 
 
 def item_relevance(relevance: np.ndarray, items: int) -> np.ndarray:
@@ -151,8 +162,8 @@ def pointing(relevance: np.ndarray, mask: np.ndarray) -> np.ndarray:
 def flips(relevance: np.ndarray, mask: np.ndarray, *, flipping: Flipping) -> np.ndarray:
     """Return how many patches are flipped, most relevant first, until the class changes.
 
-    min {k : argmax f(x⁽ᵏ⁾) ≠ argmax f(x⁽⁰⁾)}, x⁽ᵏ⁾ the sequence with its k most relevant patches set
-    to the background.
+    min {k : argmax f(x⁽ᵏ⁾) ≠ argmax f(x⁽⁰⁾)}, x⁽ᵏ⁾ the sequence with its k most relevant patches
+    set to the background.
 
     Args:
         relevance: (batch, steps, height, columns).
@@ -216,9 +227,7 @@ def _items_and_mask(relevance: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray
     return np.divide(v, largest, out=np.zeros_like(v), where=largest != 0), mask
 
 
-def _flipped(
-    relevance: np.ndarray, flipping: Flipping, part: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _flipped(relevance: np.ndarray, flipping: Flipping, part: int) -> tuple[np.ndarray, np.ndarray]:
     """Return a part of the curves, and of which samples the relevance has NaN."""
     relevance = np.asarray(relevance, np.float64)
     nan = np.isnan(relevance).reshape(len(relevance), -1).any(axis=1)

@@ -179,9 +179,7 @@ class RGRUCell(ExplainableCell):
         self.recurrent_kernel = add_kernel(self, "recurrent_kernel", (units, units), fan_in)
         self.bias = add_bias(self, "bias", units)
 
-    def project(
-        self, inputs: tf.Tensor
-    ) -> tuple[primitives.Contribution, primitives.Contribution]:
+    def project(self, inputs: tf.Tensor) -> tuple[primitives.Contribution, primitives.Contribution]:
         """Return the inputs' contributions to the gates (..., 2 units) and to g (..., units)."""
         return (
             primitives.contribution(inputs, self.gate_kernel),

@@ -1,0 +1,7 @@
+"""The poster's study: architectures x data sets x folds, trained, explained and scored."""
+
+from tfrnnx.evaluate.cells import run_cells
+from tfrnnx.evaluate.config import Cell, StudyConfig, default_methods
+from tfrnnx.evaluate.study import Study
+
+__all__ = ["Cell", "Study", "StudyConfig", "default_methods", "run_cells"]

@@ -230,5 +230,5 @@ def _items_and_mask(relevance: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray
 def _flipped(relevance: np.ndarray, flipping: Flipping, part: int) -> tuple[np.ndarray, np.ndarray]:
     """Return a part of the curves, and of which samples the relevance has NaN."""
     relevance = np.asarray(relevance, np.float64)
-    nan = np.isnan(relevance).reshape(len(relevance), -1).any(axis=1)
+    nan = np.isnan(relevance.reshape(len(relevance), -1).sum(axis=1))
     return flipping.curves(np.nan_to_num(relevance, nan=0.0))[part], nan

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tfrnnx.data import to_image
@@ -43,27 +44,37 @@ def heatmaps(
     for row, (name, maps) in enumerate(rows.items()):
         for column, image in enumerate(to_image(maps)):
             ax = axes[row, column]
+            draw_picture(ax, image, items, is_input=name == "input")
             if name == "input":
-                ax.imshow(image, cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
                 ax.set_title(captions[column], fontsize=9)
-            else:
-                largest = np.abs(image).max()
-                ax.imshow(
-                    image / largest if largest > 0 else image,
-                    cmap=_COLORS,
-                    vmin=-1,
-                    vmax=1,
-                    interpolation="nearest",
-                )
-            for item in range(1, items):
-                ax.axvline(item * image.shape[1] / items - 0.5, color="0.6", linewidth=0.6)
-            ax.set_xticks([])
-            ax.set_yticks([])
-            for spine in ax.spines.values():
-                spine.set_color("0.8")
             if column == 0:
                 ax.set_ylabel(name, fontsize=9)
     return figure
+
+
+def draw_picture(ax: Axes, picture: np.ndarray, items: int, is_input: bool) -> None:
+    """Draw one input in grey, or one map of relevance divided by its largest |R|.
+
+    Args:
+        ax: to draw into.
+        picture: (height, width), in [-1, 1] if it is an input.
+        items: images side by side; lines are drawn between them.
+        is_input: or relevance.
+    """
+    largest = 1 if is_input else np.abs(picture).max()
+    ax.imshow(
+        picture / largest if largest > 0 else picture,
+        cmap="gray" if is_input else _COLORS,
+        vmin=-1,
+        vmax=1,
+        interpolation="nearest",
+    )
+    for item in range(1, items):
+        ax.axvline(item * picture.shape[1] / items - 0.5, color="0.6", linewidth=0.6)
+    ax.set_xticks([])
+    ax.set_yticks([])
+    for spine in ax.spines.values():
+        spine.set_color("0.8")
 
 
 def save_figure(figure: Figure, path: Path) -> None:

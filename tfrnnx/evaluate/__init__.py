@@ -2,6 +2,7 @@
 
 from tfrnnx.evaluate.cells import run_cells
 from tfrnnx.evaluate.config import Cell, StudyConfig, default_methods
+from tfrnnx.evaluate.report import write_results
 from tfrnnx.evaluate.study import Study
 
-__all__ = ["Cell", "Study", "StudyConfig", "default_methods", "run_cells"]
+__all__ = ["Cell", "Study", "StudyConfig", "default_methods", "run_cells", "write_results"]

@@ -92,7 +92,7 @@ def _scored(
     count = min(config.test_sequences or len(data.test), len(data.test))
     sequences = training.test_sequences(data, train_config).unbatch().take(count).batch(size)
     progress = keras.utils.Progbar(-(-count // size), verbose=verbose, unit_name="batch")
-    scores = Scores(model, methods, config.flip_sequences, config.seed)
+    scores = Scores(model, methods, data.class_names, config.flip_sequences, config.seed)
     for done, batch in enumerate(sequences.as_numpy_iterator(), 1):
         scores.add(*batch)
         if verbose:
@@ -171,7 +171,7 @@ def run_cells(
     threads = max(1, joblib.cpu_count() // jobs)
     progress = keras.utils.Progbar(len(cells), verbose=verbose, unit_name="cell")
     with joblib.parallel_config("loky", n_jobs=jobs, inner_max_num_threads=threads):
-        finished = joblib.Parallel(return_as="generator_unordered", pre_dispatch=jobs)(
+        finished = joblib.Parallel(return_as="generator_unordered", pre_dispatch="n_jobs")(
             joblib.delayed(_in_process)(threads, study, cell, config, methods, data_dir)
             for cell in cells
         )

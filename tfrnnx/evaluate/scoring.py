@@ -24,23 +24,30 @@ class Scores:
     Args:
         model: of sequences, logits (batch, classes).
         methods: names of registered methods, or RANDOM.
+        class_names: of the labels.
         flip_sequences: how many sequences' patches are flipped.
         seed: of RANDOM.
     """
 
     def __init__(
-        self, model: keras.Model, methods: Sequence[str], flip_sequences: int, seed: int
+        self,
+        model: keras.Model,
+        methods: Sequence[str],
+        class_names: Sequence[str],
+        flip_sequences: int,
+        seed: int,
     ) -> None:
         self._methods = list(methods)
         self._explainers = {name: Explainer(model, name) for name in methods if name != RANDOM}
         self._predict = _probabilities(model)
+        self._class_names = np.array(class_names)
         self._to_flip = flip_sequences
         self._rng = np.random.default_rng(seed)
         self._correct: list[np.ndarray] = []
         self._scores: dict[tuple[str, str], list[np.ndarray]] = defaultdict(list)
         self._shares: dict[str, list[np.ndarray]] = defaultdict(list)
         self._masks: list[np.ndarray] = []
-        self._maps: dict[str, np.ndarray] = {}
+        self._maps: dict[str, Any] = {}
 
     def add(self, x: np.ndarray, label: np.ndarray, mask: np.ndarray) -> None:
         """Explain and score a batch: the predicted class of every sequence, whatever its label.
@@ -58,8 +65,11 @@ class Scores:
         self._to_flip -= flipped.stop
         flipping = Flipping(x[flipped], self._predict, target[flipped]) if flipped.stop else None
         if first:
-            self._maps = {"x": _as_int8(to_image(x[:SHOWN])), "label": label[:SHOWN]}
-            self._maps["predicted"] = target[:SHOWN]
+            self._maps = {
+                "x": _as_int8(to_image(x[:SHOWN])),
+                "label": self._class_names[label[:SHOWN]],
+                "predicted": self._class_names[target[:SHOWN]],
+            }
         for name in self._methods:
             relevance = self._relevance(name, x, target)
             for metric in metrics:
@@ -110,12 +120,12 @@ class Scores:
             "positions": positions,
         }
 
-    def maps(self) -> dict[str, np.ndarray]:
+    def maps(self) -> dict[str, Any]:
         """Return the first sequences and their relevance as pictures, for figures.
 
         Returns:
             "x" and, for every method, "relevance_<method>": int8 (samples, height, width), a
-            127th of each picture's largest absolute value; "label" and "predicted".
+            127th of each picture's largest absolute value; "label" and "predicted", names.
         """
         return self._maps
 

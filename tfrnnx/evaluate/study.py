@@ -99,7 +99,7 @@ class Study:
         """
         return [_read_cell(path) for path in sorted(self.cells.glob("*/cell.json"))]
 
-    def maps(self, cell: Cell) -> dict[str, np.ndarray]:
+    def maps(self, cell: Cell) -> dict[str, Any]:
         """Return the pictures that `Scores.maps` made for the cell.
 
         Raises:

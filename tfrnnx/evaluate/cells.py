@@ -25,6 +25,25 @@ from tfrnnx.runs import Run, TrainConfig, versions
 from tfrnnx.saved import load_model
 
 
+def check_cells(cells: Sequence[Cell], config: StudyConfig, data_dir: str | None = None) -> None:
+    """Check that the cells' networks can be trained, before anything is written.
+
+    Args:
+        cells: of the study; one of every architecture and data set is enough.
+        config: of the study.
+        data_dir: of the data sets.
+
+    Raises:
+        ConfigError: naming the parameter that does not fit.
+        DataError: for a data set that is not there, or too small to be split so.
+    """
+    config.check()
+    sets = {cell.dataset: load(cell.dataset, data_dir) for cell in cells}
+    for cell in {(cell.arch, cell.dataset): cell for cell in cells}.values():
+        data = fold_of(sets[cell.dataset], config.folds, cell.fold, config.seed)
+        training.check(config.training(cell, len(data.train)), data)
+
+
 def run_cell(
     study: Study,
     cell: Cell,
@@ -60,7 +79,6 @@ def run_cell(
             train_config = config.training(cell, len(data.train))
             run = study.run_of(cell)
             if known is None:
-                training.check(train_config, data)
                 run.open(train_config)
             model = _trained(run, train_config, data, verbose)
             scores, seconds = _scored(model, train_config, data, config, missing, verbose)

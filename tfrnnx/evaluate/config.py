@@ -54,10 +54,10 @@ class StudyConfig:
 
     folds: int = 7
     seed: int = 0
-    epochs: int = 0
+    epochs: int = 20
     batch_size: int = 0
     learning_rate: float = TrainConfig.learning_rate
-    dropout: float = TrainConfig.dropout
+    dropout: float = 0.2
     patience: int = 0
     test_sequences: int = 0
     flip_sequences: int = 1000

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.filterwarnings(  # in Keras, on saving
 ARCHS = ("shallow", "deep", "rlstm")
 QUICK = ("--preset=quick", "--out=study")
 FIGURES = ("figure3-digits", "figure4", "accuracy-cosine", "positions-digits")
-SMALL = StudyConfig(folds=2, epochs=1, dropout=0.1, test_sequences=24, flip_sequences=4)
+SMALL = StudyConfig(folds=2, epochs=1, test_sequences=24, flip_sequences=4)
 CELL = Cell("shallow", "digits", 1)
 
 
@@ -154,7 +154,7 @@ def test_another_configuration_is_refused_with_both_shown(quick):
     result = run("evaluate", *QUICK, "--folds=3", "--dropout=0.5", cwd=home)
     assert result.code == 1
     (line,) = result.err.splitlines()
-    assert "folds=2 there and 3 here" in line and "dropout=0.2 there and 0.5 here" in line
+    assert "folds=2 there and 3 here" in line and "dropout=0.1 there and 0.5 here" in line
     assert "--out" in line and "--overwrite" in line
     assert tree(home) == before
 

@@ -57,7 +57,7 @@ class StudyConfig:
     epochs: int = 20
     batch_size: int = 0
     learning_rate: float = TrainConfig.learning_rate
-    dropout: float = 0.2
+    dropout: float = TrainConfig.dropout
     patience: int = 0
     test_sequences: int = 0
     flip_sequences: int = 1000

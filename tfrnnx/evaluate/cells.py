@@ -38,7 +38,7 @@ def check_cells(cells: Sequence[Cell], config: StudyConfig, data_dir: str | None
         DataError: for a data set that is not there, or too small to be split so.
     """
     config.check()
-    sets = {cell.dataset: load(cell.dataset, data_dir) for cell in cells}
+    sets = {name: load(name, data_dir) for name in {cell.dataset for cell in cells}}
     for cell in {(cell.arch, cell.dataset): cell for cell in cells}.values():
         data = fold_of(sets[cell.dataset], config.folds, cell.fold, config.seed)
         training.check(config.training(cell, len(data.train)), data)
@@ -89,8 +89,9 @@ def run_cell(
 
 def _trained(run: Run, train_config: TrainConfig, data: ImageSet, verbose: int) -> keras.Model:
     if run.model.is_file():
-        return load_model(run.model)
-    model = training.train(train_config, data, run, verbose)
+        model = load_model(run.model)
+    else:
+        model = training.train(train_config, data, run, verbose)
     for folder in (run.checkpoint, run.logs):
         shutil.rmtree(folder, ignore_errors=True)
     return model

@@ -75,6 +75,10 @@ class StudyConfig:
         whole_number("test_sequences", self.test_sequences, minimum=0)
         whole_number("flip_sequences", self.flip_sequences, minimum=1)
 
+    def training_seed(self, fold: int) -> int:
+        """Return the seed of the weights, compositions and dropout of a fold's networks."""
+        return self.seed + fold
+
     def training(self, cell: Cell, images: int) -> TrainConfig:
         """Return what the cell's network is trained with, for so many images to train on.
 
@@ -90,7 +94,7 @@ class StudyConfig:
             dropout=self.dropout,
             stationary_dropout=cell.arch.endswith("_sd"),
             patience=self.patience,
-            seed=self.seed + cell.fold,
+            seed=self.training_seed(cell.fold),
             items=self.items,
             majority=self.majority,
             step_columns=self.step_columns,

@@ -57,7 +57,10 @@ def write_results(study: Study, config: StudyConfig) -> str:
             "methods": _finite(of_methods),
             "verdicts": verdicts,
             "cells": [
-                {name: value for name, value in cell.items() if name not in ("scores", "positions")}
+                {
+                    "seed": config.training_seed(cell["fold"]),
+                    **{name: cell[name] for name in cell if name not in ("scores", "positions")},
+                }
                 for cell in cells
             ],
         },

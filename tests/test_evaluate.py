@@ -9,13 +9,16 @@ import signal
 import time
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
+import tensorflow as tf
 from programs import finish, run, start
 
 from tfrnnx.data import load
 from tfrnnx.errors import ConfigError, ModelFileError, OutputError, StudyError
 from tfrnnx.evaluate import Cell, Study, StudyConfig, default_methods, run_cells, write_results
+from tfrnnx.evaluate.cells import limit_threads
 from tfrnnx.evaluate.results import COLUMNS
 from tfrnnx.evaluate.scoring import RANDOM
 from tfrnnx.metrics import metrics
@@ -301,6 +304,21 @@ def test_cells_in_processes_give_what_they_give_one_after_the_other(small, tmp_p
     assert study.read(other)["fold"] == 0
     assert here["accuracy"] == pytest.approx(there["accuracy"], abs=0.1)
     assert here["scores"][RANDOM]["cosine"] == there["scores"][RANDOM]["cosine"]
+
+
+def _threads(limit):
+    """The sizes of TensorFlow's pools in this process, before and after a computation."""
+    for _ in range(2):
+        limit_threads(limit)  # a process computes several cells
+        tf.reduce_sum(tf.ones((10, 10))).numpy()
+    config = tf.config.threading
+    return config.get_intra_op_parallelism_threads(), config.get_inter_op_parallelism_threads()
+
+
+def test_processes_share_the_cores():
+    with joblib.parallel_config("loky", n_jobs=2):
+        pools = joblib.Parallel()(joblib.delayed(_threads)(1) for _ in range(2))
+    assert pools == [(1, 1)] * 2
 
 
 def test_an_error_in_a_process_is_the_callers(tmp_path):

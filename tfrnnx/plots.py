@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -83,5 +84,7 @@ def save_figure(figure: Figure, path: Path) -> None:
     Raises:
         OutputError: if it cannot be written.
     """
-    with atomic(path) as fresh:
-        figure.savefig(fresh, dpi=_DPI)
+    # The same figure is the same file: SVG would have the date and random names in it.
+    svg = path.suffix == ".svg"
+    with atomic(path) as fresh, rc_context({"svg.hashsalt": "tfrnnx"}):
+        figure.savefig(fresh, dpi=_DPI, metadata={"Date": None} if svg else None)

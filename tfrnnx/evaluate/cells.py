@@ -214,6 +214,11 @@ def _in_process(
     data_dir: str | None,
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process ends this one
+    limit_threads(threads)
+    run_cell(study, cell, config, methods, data_dir, verbose=0)
+
+
+def limit_threads(threads: int) -> None:
+    """Have this process's TensorFlow compute with so many threads; at its first use, not later."""
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
-    run_cell(study, cell, config, methods, data_dir, verbose=0)

@@ -65,7 +65,7 @@ def _bars(ax: Axes, results: Results, dataset: str, metric: str) -> None:
             np.arange(len(results.archs)) + offset,
             np.array([np.mean(values) if values else np.nan for values in scores]),
             width,
-            yerr=[np.std(values, ddof=1) if len(values) > 1 else 0 for values in scores],
+            yerr=[np.std(values, ddof=1) if len(values) > 1 else np.nan for values in scores],
             error_kw={"elinewidth": 1, "capsize": 2},
             color=_COLORS[index % len(_COLORS)],
             label=method,

@@ -174,6 +174,7 @@ def _table_of_networks(results: Results, summary: list[dict[str, Any]]) -> str:
                 entry["arch"],
                 f"{next(iter(cells))['parameters']:,}",
                 ", ".join(map(str, entry["folds"])),
+                str(max(cells, key=lambda cell: cell["accuracy"])["fold"]),
                 _spread(entry["accuracy"], 4),
                 f"{sum(cell['epochs'] for cell in cells) / len(cells):.1f}",
                 f"{training:.1f}",
@@ -181,8 +182,8 @@ def _table_of_networks(results: Results, summary: list[dict[str, Any]]) -> str:
             )
         )
     return _table(
-        ("data set", "network", "parameters", "folds", "accuracy", "epochs", "training, min")
-        + ("scoring, min",),
+        ("data set", "network", "parameters", "folds", "best fold", "accuracy", "epochs")
+        + ("training, min", "scoring, min"),
         rows,
     )
 

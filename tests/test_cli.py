@@ -207,6 +207,7 @@ def test_exporting(home, tmp_path, batch):
         ("train", "arch dataset data_dir epochs batch_size learning_rate dropout seed out"),
         ("explain", "model method index images target data_dir out"),
         ("export", "model methods out"),
+        ("evaluate", "preset arch dataset folds fold methods test_sequences epochs jobs out"),
     ],
 )
 @pytest.mark.parametrize("flag", ["--help", "--helpshort"])

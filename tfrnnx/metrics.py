@@ -204,7 +204,7 @@ def aopc(relevance: np.ndarray, mask: np.ndarray, *, flipping: Flipping) -> np.n
         patches are equal and the upper left one goes first.
 
     Source: Samek et al. 2017, "Evaluating the visualization of what a deep neural network has
-    learned", equation 12.
+    learned".
 
     Raises:
         InputError: for relevance of another shape than the sequences.

@@ -5,7 +5,7 @@ command goes on; with more architectures, folds or methods it adds what is missi
 statistics and figures are always of all finished cells in the folder.
 
 Examples:
-  bin/evaluate --preset=quick --dataset=digits
+  bin/evaluate --preset=quick
   bin/evaluate --data_dir=/where/the/gz/files/are --jobs=2
   bin/evaluate --arch=rlstm --dataset=mnist --fold=0
 """
@@ -72,13 +72,17 @@ def _define_flags() -> None:
     flags.DEFINE_integer(
         "flip_sequences", _DEFAULTS["flip_sequences"], "How many of them have patches flipped."
     )
-    flags.DEFINE_integer("epochs", _DEFAULTS["epochs"], "As for bin/train, as are the next five.")
-    flags.DEFINE_integer("batch_size", _DEFAULTS["batch_size"], "Sequences a step.")
+    flags.DEFINE_integer(
+        "epochs", _DEFAULTS["epochs"], "Passes over the images; 0 chooses by their number."
+    )
+    flags.DEFINE_integer(
+        "batch_size", _DEFAULTS["batch_size"], "Sequences a step; 0 chooses likewise."
+    )
     flags.DEFINE_float("learning_rate", _DEFAULTS["learning_rate"], "Peak learning rate.")
     flags.DEFINE_float(
         "dropout", _DEFAULTS["dropout"], "Dropout rate; stationary for architectures ..._sd."
     )
-    flags.DEFINE_integer("patience", _DEFAULTS["patience"], "Epochs without improvement.")
+    flags.DEFINE_integer("patience", _DEFAULTS["patience"], "As for bin/train.")
     flags.DEFINE_integer(
         "seed", _DEFAULTS["seed"], "Of the folds and sequences; fold f trains with seed + f."
     )

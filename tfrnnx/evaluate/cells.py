@@ -173,7 +173,7 @@ def run_cells(
         methods: to score.
         data_dir: of the data sets.
         jobs: how many processes work at once, each with its share of the cores.
-        verbose: 1 or 2 show the progress, 0 nothing.
+        verbose: 1 shows progress bars, 2 prints lines, 0 nothing.
 
     Raises:
         TfrnnxError: of a cell. The other processes are ended, too.
@@ -195,9 +195,11 @@ def run_cells(
             for cell in cells
         )
         try:
-            for done, _ in enumerate(finished, 1):
-                if verbose:
+            for done, name in enumerate(finished, 1):
+                if verbose == 1:
                     progress.update(done)
+                elif verbose:
+                    print(f"Cell {done}/{len(cells)} is finished: {name}", flush=True)
         except TerminatedWorkerError as error:
             raise StudyError(
                 "Expected every process to finish its cell. Received: one that was killed, perhaps "
@@ -212,10 +214,11 @@ def _in_process(
     config: StudyConfig,
     methods: Sequence[str],
     data_dir: str | None,
-) -> None:
+) -> str:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process ends this one
     limit_threads(threads)
     run_cell(study, cell, config, methods, data_dir, verbose=0)
+    return cell.name
 
 
 def limit_threads(threads: int) -> None:

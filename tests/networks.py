@@ -1,11 +1,11 @@
-"""The five networks of the package, made small, with weights that exercise every path."""
+"""The networks of the package, made small, with weights that exercise every path."""
 
 import numpy as np
 import tensorflow as tf
 
 import tfrnnx
 
-ARCHITECTURES = ("shallow", "deep", "convdeep", "rlstm", "convrlstm")
+ARCHITECTURES = ("shallow", "deep", "convdeep", "rlstm", "convrlstm", "rgru")
 METHODS = ("gradient", "sa", "gb", "dtd")
 
 SHAPE = (3, 7, 5)  # with odd sides, pooling windows at the border are not full
@@ -16,11 +16,12 @@ WIDTHS = {
     "convdeep": {"conv1": 3, "conv2": 4, "in1": 8, "hidden": 6, "recur": 7, "out1": 5},
     "rlstm": {"in1": 8, "recur": 6},
     "convrlstm": {"conv1": 3, "conv2": 4, "in1": 8, "recur": 6},
+    "rgru": {"in1": 8, "recur": 6},
 }
 
 
 def small(arch, seed=2, scale=1.5, **options):
-    """One of the five networks, a few units wide, with redrawn weights."""
+    """One of the networks, a few units wide, with redrawn weights."""
     options = {"input_shape": SHAPE, "classes": CLASSES, "dtype": "float64"} | options
     model = tfrnnx.build(arch, **WIDTHS[arch] | options)
     redraw(model, seed, scale)

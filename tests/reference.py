@@ -1,4 +1,4 @@
-"""The five networks and their explanations, naively: NumPy, float64, one sample, loops over time.
+"""The networks and their explanations, naively: NumPy, float64, one sample, loops over time.
 
 Written from the equations (Simonyan 2013; Springenberg 2014; Montavon 2017; the architectures and
 the rules for gates of "Designing RNNs for Explainability"), not from the package.
@@ -270,7 +270,69 @@ class LSTMRecurrence:
 
 
 # ---------------------------------------------------------------------------------------------
-# The five networks
+# The recurrent part of rgru
+
+
+@dataclass
+class GRURecurrence:
+    """z, r = sigmoid(x_t W + h_{t-1} U + b);  g = relu(x_t W_g + (r h_{t-1}) U_g + b_g)
+
+    h_t = z h_{t-1} + (1 - z) g;  output h_T.
+
+    W, U, b: dicts with keys "z", "r", "g".
+    """
+
+    W: dict
+    U: dict
+    b: dict
+
+    def forward(self, xs):
+        h = np.zeros(self.b["g"].shape[0])
+        self.steps = []
+        for x in xs:
+            h_before = h
+            z, r = (sigmoid(x @ self.W[k] + h_before @ self.U[k] + self.b[k]) for k in "zr")
+            z_g = x @ self.W["g"] + (r * h_before) @ self.U["g"] + self.b["g"]
+            g = relu(z_g)
+            h = z * h_before + (1 - z) * g
+            self.steps.append((x, h_before, z, r, g, z_g))
+        return h
+
+    def gradient(self, g_output, relu_rule):
+        """∂/∂ of everything, gates included; s' = s (1 - s) for the sigmoid s."""
+        g_xs = []
+        g_h = g_output
+        for _, h_before, z, r, g, z_g in reversed(self.steps):
+            g_g = relu_rule(g_h * (1 - z), z_g)
+            g_reset = self.U["g"] @ g_g  # of r h_{t-1}
+            g_z = g_h * (h_before - g) * z * (1 - z)
+            g_r = g_reset * h_before * r * (1 - r)
+            g_xs.append(self.W["g"] @ g_g + self.W["z"] @ g_z + self.W["r"] @ g_r)
+            g_h = g_h * z + g_reset * r + self.U["z"] @ g_z + self.U["r"] @ g_r
+        return g_xs[::-1]
+
+    def relevance(self, r_output, box=None):
+        r_xs = []
+        r_h = r_output
+        for x, h_before, z, r, g, _ in reversed(self.steps):
+            # h_t = z h_{t-1} + (1 - z) g: in proportion to the two summands, all to the signals
+            kept, new = z * h_before, (1 - z) * g
+            r_kept = np.zeros_like(kept)
+            r_new = np.zeros_like(new)
+            for n in range(len(kept)):
+                if kept[n] + new[n] != 0:
+                    r_kept[n] = kept[n] / (kept[n] + new[n]) * r_h[n]
+                    r_new[n] = new[n] / (kept[n] + new[n]) * r_h[n]
+            # g's map follows z+ over [x_t, r h_{t-1}]; r h_{t-1} gives all to h_{t-1}
+            of_x = z_plus(x, self.W["g"]) if box is None else z_box(x, self.W["g"], *box)
+            r_x, r_reset = share(r_new, of_x, z_plus(r * h_before, self.U["g"]))
+            r_h = r_kept + r_reset
+            r_xs.append(r_x)
+        return r_xs[::-1]
+
+
+# ---------------------------------------------------------------------------------------------
+# The networks
 
 
 @dataclass
@@ -281,7 +343,7 @@ class Network:
     """
 
     fronts: list
-    recurrence: ReLURecurrence | LSTMRecurrence
+    recurrence: ReLURecurrence | LSTMRecurrence | GRURecurrence
     head: Chain
 
     def forward(self, x):
@@ -370,8 +432,18 @@ def lstm_recurrence(weights):
     return LSTMRecurrence(*(dict(zip("ifog", parts, strict=True)) for parts in (W, U, b)))
 
 
+def gru_recurrence(weights):
+    """The columns of the gates' kernels are those of z and r."""
+    parts = []
+    for prefix in ("", "recurrent_"):
+        z, r = np.split(weights[f"cell/{prefix}gate_kernel"], 2, axis=1)
+        parts.append({"z": z, "r": r, "g": weights[f"cell/{prefix}kernel"]})
+    z, r = np.split(weights["cell/gate_bias"], 2)
+    return GRURecurrence(*parts, {"z": z, "r": r, "g": never_positive(weights["cell/bias"])})
+
+
 def network(arch, weights, shape):
-    """One of the five networks for inputs of shape (steps, height, width)."""
+    """One of the networks for inputs of shape (steps, height, width)."""
     steps, height, width = shape
     logits = unit(weights, "logits", rectified=False)
     if arch == "shallow":
@@ -387,5 +459,7 @@ def network(arch, weights, shape):
     elif arch == "convrlstm":
         front = [*convolutions(weights, height, width), unit(weights, "in1")]
         recurrence, head = lstm_recurrence(weights), [logits]
+    elif arch == "rgru":
+        front, recurrence, head = [unit(weights, "in1")], gru_recurrence(weights), [logits]
     fronts = [Chain([replace(part) for part in front]) for _ in range(steps)]
     return Network(fronts, recurrence, Chain(head))

@@ -237,6 +237,7 @@ def test_exporting(home, tmp_path, batch):
         ("train", "arch dataset data_dir epochs batch_size learning_rate dropout seed out"),
         ("explain", "model method index images target low high data_dir out"),
         ("export", "model methods low high out"),
+        ("evaluate", "preset arch dataset folds fold methods test_sequences epochs jobs out"),
     ],
 )
 @pytest.mark.parametrize("flag", ["--help", "--helpshort"])
@@ -247,12 +248,12 @@ def test_help_shows_what_a_program_does_and_its_flags(tmp_path, program, names, 
         assert re.search(rf"^  --{name}: ", result.out, re.MULTILINE), name
     assert "--logtostderr" not in result.out  # absl's own are for --helpfull
     if program == "train":
-        assert "<shallow|deep|convdeep|rlstm|convrlstm>" in result.out
+        assert "<shallow|deep|convdeep|rlstm|convrlstm|" in result.out
 
 
 TRAIN_MISTAKES = [
     ("", "--arch must have a value"),
-    ("--arch=lstm", r"--arch=lstm: .*<shallow\|deep\|convdeep\|rlstm\|convrlstm>"),
+    ("--arch=lstm", r"--arch=lstm: .*<shallow\|deep\|convdeep\|rlstm\|convrlstm\|"),
     ("--arch=shallow --dataset=cifar", r"--dataset=cifar: .*<digits\|mnist\|fashion_mnist>"),
     ("--arch=shallow --epoch=3", "Unknown command line flag 'epoch'"),
     ("--arch=shallow more", "Expected flags only. Received: more"),

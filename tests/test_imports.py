@@ -33,11 +33,13 @@ ORDER = [
     "bulk",
     "saved",
     "export",
+    "flipping",
     "metrics",
     "runs",
     "training",
     "plots",
     "report",
+    "evaluate",
     "cli",
 ]
 
@@ -46,7 +48,8 @@ BESIDE = {
     "data": {"errors", "checks", "registry", "files"},
     "training": {"errors", "data", "files", "losses", "models", "runs", "saved"},
     "models": {"errors", "checks", "registry", "layers"},
-    "metrics": {"errors", "registry"},
+    "flipping": {"errors", "checks"},
+    "metrics": {"errors", "registry", "flipping"},
 }
 
 

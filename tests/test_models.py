@@ -1,4 +1,4 @@
-"""The five networks and their layers, as Keras models: sizes, weights, dropout, saving."""
+"""The networks and their layers, as Keras models: sizes, weights, dropout, saving."""
 
 import json
 import subprocess
@@ -19,6 +19,7 @@ PARAMETERS = {
     "convdeep": 151_802,
     "rlstm": 145_914,
     "convrlstm": 152_410,
+    "rgru": 145_032,
 }
 
 
@@ -36,6 +37,15 @@ def test_default_sizes(arch):
     assert model.output_shape == (None, 10)
     assert model.name == arch
     assert model(np.zeros((2, 12, 28, 7), np.float32)).dtype == tf.float32
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_variants_with_stationary_dropout(arch):
+    base = tfrnnx.build(arch, dropout=0.2, stationary_dropout=True, **WIDTHS[arch])
+    variant = tfrnnx.build(f"{arch}_sd", dropout=0.2, **WIDTHS[arch])
+    kinds = [type(layer).__name__ for layer in variant.layers]
+    assert kinds == [type(layer).__name__ for layer in base.layers]
+    assert "SpatialDropout1D" in kinds and variant.count_params() == base.count_params()
 
 
 @pytest.mark.parametrize("arch", ["convdeep", "convrlstm"])
@@ -63,7 +73,7 @@ def kernels(model):
     for variable in model.weights:
         if variable.name.endswith("kernel"):
             fan_in = np.prod(variable.shape[:-1])
-            if variable.path in ("recurrent/cell/kernel", "recurrent/cell/recurrent_kernel"):
+            if variable.path.startswith("recurrent/cell/") and variable.name != "feedback_kernel":
                 cell = model.get_layer("recurrent").cell  # one unit reads [x_t, state]
                 fan_in = cell.kernel.shape[0] + cell.recurrent_kernel.shape[0]
             yield variable, fan_in
@@ -310,14 +320,16 @@ def test_mixed_precision(arch, policy):
 CELLS = {
     "relu": lambda: layers.ReLUCell(3, 4, dtype="float64"),
     "rlstm": lambda: layers.RLSTMCell(3, dtype="float64"),
+    "rgru": lambda: layers.RGRUCell(3, dtype="float64"),
 }
+STATES = {"relu": [4], "rlstm": [3, 3], "rgru": [3]}
 
 
 @pytest.mark.parametrize("kind", CELLS)
 def test_cells_follow_the_protocol_of_keras(kind):
     cell = CELLS[kind]()
     assert cell.output_size == 3
-    assert list(cell.state_size) == ([4] if kind == "relu" else [3, 3])
+    assert list(cell.state_size) == STATES[kind]
     states = cell.get_initial_state(batch_size=2)
     assert [tuple(s.shape) for s in states] == [(2, size) for size in cell.state_size]
     assert all(s.dtype == tf.float64 and not np.any(s) for s in states)

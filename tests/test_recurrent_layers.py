@@ -8,7 +8,7 @@ from keras.layers import RNN, Bidirectional, Dropout, Flatten, Permute, Reshape,
 from networks import assert_close, every_class, ordinary_gradient, redraw, samples
 
 import tfrnnx
-from tfrnnx.layers import Dense, ReLUCell, RLSTMCell, ScaledAveragePooling2D
+from tfrnnx.layers import Dense, ReLUCell, RGRUCell, RLSTMCell, ScaledAveragePooling2D
 
 STEPS, FEATURES, CLASSES = 4, 6, 3
 
@@ -37,7 +37,9 @@ def pixels(shape):
 
 
 def cell(kind="relu"):
-    return ReLUCell(5, 7) if kind == "relu" else RLSTMCell(5)
+    if kind == "relu":
+        return ReLUCell(5, 7)
+    return RLSTMCell(5) if kind == "rlstm" else RGRUCell(5)
 
 
 def stacked():
@@ -87,8 +89,10 @@ def dense_twice(x):
 FEATURES_OF = {
     "relu": lambda: RNN(cell()),
     "rlstm": lambda: RNN(cell("rlstm")),
+    "rgru": lambda: RNN(cell("rgru")),
     "unrolled": lambda: RNN(cell(), unroll=True),
     "rlstm unrolled": lambda: RNN(cell("rlstm"), unroll=True),
+    "rgru unrolled": lambda: RNN(cell("rgru"), unroll=True),
     "sequences": lambda: chain(RNN(cell(), return_sequences=True), Flatten()),
     "sequences unrolled": lambda: chain(
         RNN(cell("rlstm"), return_sequences=True, unroll=True), Flatten()
@@ -121,6 +125,7 @@ FEATURES_OF = {
     },
     "masked": lambda: masked(RNN(cell())),
     "masked rlstm": lambda: masked(RNN(cell("rlstm"))),
+    "masked rgru backwards": lambda: masked(RNN(cell("rgru"), go_backwards=True)),
     "masked unrolled": lambda: masked(RNN(cell("rlstm"), unroll=True)),
     "masked backwards": lambda: masked(RNN(cell(), go_backwards=True)),
     "masked stacked": lambda: masked(RNN(stacked())),

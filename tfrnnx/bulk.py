@@ -65,6 +65,24 @@ def explain(
         total = int(x.cardinality())
         explained = _explained(explainer, batches, target, total if total >= 0 else None, verbose)
         return (each if full else each.relevance for each in explained)
+    whole = explain_arrays(explainer, x, target, mask=mask, batch_size=batch_size, verbose=verbose)
+    return whole if full else whole.relevance
+
+
+def explain_arrays(
+    explainer: Explainer,
+    x: Any,
+    target: Any = None,
+    *,
+    mask: Any = None,
+    batch_size: int = 128,
+    verbose: int | str = "auto",
+) -> FullExplanation:
+    """Return the explanation of arrays, made batch by batch; as `explain`, of an `Explainer`.
+
+    Raises:
+        InputError: naming what was expected of x or target and what was received.
+    """
     batch_size = whole_number("batch_size", batch_size, minimum=1)
     # Checked as a whole first: a mistake in the last sample should not cost the wait for it.
     samples = explainer.check(x, target, mask=mask) or 0
@@ -76,8 +94,7 @@ def explain(
             yield (_map(part, x), None if mask is None else _map(part, mask))
 
     parts = list(_explained(explainer, batches(), target, len(starts), verbose, with_mask=True))
-    whole = _joined(parts)
-    return whole if full else whole.relevance
+    return _joined(parts)
 
 
 def _sliced(part: slice) -> Callable[[Any], Any]:

@@ -43,6 +43,10 @@ class OutputError(TfrnnxError, OSError):
     """An output folder that cannot be written."""
 
 
+class StudyError(TfrnnxError, RuntimeError):
+    """A study that cannot go on: a process that was killed, results that are not there yet."""
+
+
 class TfrnnxWarning(UserWarning):
     """Base class of all warnings that tfrnnx gives."""
 

@@ -22,7 +22,7 @@ from tfrnnx.inputs import Inputs, InputSpec, require, token_inputs
 from tfrnnx.ledger import Ledger
 from tfrnnx.methods import Method, get_method
 from tfrnnx.primitives.scope import Record
-from tfrnnx.targets import PREDICTED, Form, Target, classes_of, form_of, steps_of
+from tfrnnx.targets import PREDICTED, Form, Target, classes_of, form_of, output_names, steps_of
 
 
 class Explanation(NamedTuple):
@@ -134,6 +134,11 @@ class Explainer:
         """Shape and dtype of each of the model's inputs, with their names."""
         specs = zip(self._inputs.specs, self._inputs.names, strict=True)
         return [tf.TensorSpec(spec.shape, spec.dtype, name=name) for spec, name in specs]
+
+    @property
+    def output_names(self) -> list[str]:
+        """Names of the model's outputs."""
+        return output_names(self._graph)
 
     @property
     def classes(self) -> int:

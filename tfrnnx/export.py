@@ -11,7 +11,7 @@ from tfrnnx.errors import OutputError
 from tfrnnx.explain import Explainer
 from tfrnnx.files import atomic
 from tfrnnx.handlers import functional
-from tfrnnx.targets import Target
+from tfrnnx.targets import Target, output_names
 
 DEFAULT_METHODS = ("sa", "gb", "dtd")
 
@@ -70,7 +70,7 @@ def export(
     signatures = {"serving_default": module.serve, "serve": module.serve}
     for name, explainer in explainers.items():
         for number in range(len(graph.outputs)):
-            suffix = f"_{graph.output_names[number]}" if len(graph.outputs) > 1 else ""
+            suffix = f"_{output_names(graph)[number]}" if len(graph.outputs) > 1 else ""
             endpoint = _endpoint(explainer, graph, number)
             setattr(module, f"explain_{name}{suffix}", endpoint)
             signatures[f"explain_{name}{suffix}"] = endpoint.get_concrete_function(x)
@@ -145,7 +145,7 @@ def _by_name(
     """Return tensors for the inputs or outputs of a model by their names."""
     if len(tensors) == 1:
         return {kind: tensors[0]}
-    names = graph.output_names if inputs is None else _input_names(graph)
+    names = output_names(graph) if inputs is None else _input_names(graph)
     return {f"{kind}_{name}": x for name, x in zip(names, tensors, strict=True)}
 
 

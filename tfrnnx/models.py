@@ -1,15 +1,16 @@
-"""The five networks of "Designing RNNs for Explainability", poster figure 2.
+"""The five networks of "Designing RNNs for Explainability", poster figure 2, and their kin.
 
 An architecture is one registered function from the widths of its layers to a model's output; to
 add one, write such a function here or anywhere and decorate it with
 `architectures.register(name)`.
 """
 
+import functools
 import inspect
 import math
 import numbers
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -77,6 +78,10 @@ class Blocks:
         """Return the LSTM cell with ReLU."""
         return layers.RLSTMCell(units, dtype=self.dtype, name="cell")
 
+    def rgru_cell(self, units: int) -> layers.RGRUCell:
+        """Return the GRU cell with ReLU."""
+        return layers.RGRUCell(units, dtype=self.dtype, name="cell")
+
 
 def build(
     arch: str,
@@ -93,7 +98,8 @@ def build(
     """Build one of the registered architectures, with fresh weights.
 
     Args:
-        arch: "shallow", "deep", "convdeep", "rlstm" or "convrlstm".
+        arch: "shallow", "deep", "convdeep", "rlstm", "convrlstm" or "rgru"; with "_sd" appended,
+            the same network with stationary dropout whatever `stationary_dropout` says.
         input_shape: (steps, height, width) of a sequence of images' columns.
         classes: number of logits, >= 1.
         dropout: rate in [0, 1) of the inputs of the recurrent layer and of the logits' layer.
@@ -218,3 +224,27 @@ def convrlstm(
     """Two convolutions with pooling at every step, then as `rlstm`."""
     x = blocks.dense(blocks.convolutions(x, conv1, conv2), in1, "in1")
     return blocks.recurrent(x, blocks.rlstm_cell(recur))
+
+
+@architectures.register("rgru")
+def rgru(
+    blocks: Blocks, x: keras.KerasTensor, *, in1: int = 256, recur: int = 90
+) -> keras.KerasTensor:
+    """in1 = relu(x); a GRU with ReLU; features: the last h."""
+    x = blocks.dense(blocks.flatten_steps(x), in1, "in1")
+    return blocks.recurrent(x, blocks.rgru_cell(recur))
+
+
+def _with_stationary_dropout(name: str) -> None:
+    """Register an architecture's variant whose dropout draws one mask for all steps."""
+    architecture = architectures[name]
+
+    @functools.wraps(architecture)  # whose signature names the widths
+    def stationary(blocks: Blocks, x: keras.KerasTensor, **widths: int) -> keras.KerasTensor:
+        return architecture(replace(blocks, stationary_dropout=True), x, **widths)
+
+    architectures.register(f"{name}_sd")(stationary)
+
+
+for _name in architectures.names():
+    _with_stationary_dropout(_name)

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tfrnnx.data import to_image
@@ -12,6 +14,7 @@ from tfrnnx.files import atomic
 _COLORS = "RdBu_r"  # white is zero: empty space reads as "nothing here"
 _COLUMN_INCHES, _ROW_INCHES = 2.6, 0.95
 _DPI = 150
+_LARGEST_ASPECT = 8
 
 
 def heatmaps(
@@ -35,7 +38,6 @@ def heatmaps(
     Returns:
         A matplotlib figure.
     """
-    black, white = box
     rows = {"input": sequences, **relevance}
     samples = len(sequences)
     figure = Figure(
@@ -46,27 +48,40 @@ def heatmaps(
     for row, (name, maps) in enumerate(rows.items()):
         for column, image in enumerate(to_image(maps)):
             ax = axes[row, column]
+            draw_picture(ax, image, items, box if name == "input" else None)
             if name == "input":
-                ax.imshow(image, cmap="gray", vmin=black, vmax=white, interpolation="nearest")
                 ax.set_title(captions[column], fontsize=9)
-            else:
-                largest = np.abs(image).max()
-                ax.imshow(
-                    image / largest if largest > 0 else image,
-                    cmap=_COLORS,
-                    vmin=-1,
-                    vmax=1,
-                    interpolation="nearest",
-                )
-            for item in range(1, items):
-                ax.axvline(item * image.shape[1] / items - 0.5, color="0.6", linewidth=0.6)
-            ax.set_xticks([])
-            ax.set_yticks([])
-            for spine in ax.spines.values():
-                spine.set_color("0.8")
             if column == 0:
                 ax.set_ylabel(name, fontsize=9)
     return figure
+
+
+def draw_picture(
+    ax: Axes, picture: np.ndarray, items: int, box: tuple[float, float] | None
+) -> None:
+    """Draw one input in grey, or one map of relevance divided by its largest |R|.
+
+    Args:
+        ax: to draw into.
+        picture: (height, width).
+        items: images side by side; lines are drawn between them.
+        box: the values that are drawn in black and in white, of an input. None: it is relevance.
+    """
+    if box is None:
+        largest = np.abs(picture).max()
+        picture = picture / largest if largest > 0 else picture
+    low, high = box or (-1, 1)
+    colors = "gray" if box else _COLORS
+    height, width = picture.shape
+    # The strips of a sequence without rows would be too thin to see.
+    aspect = "equal" if max(height, width) <= _LARGEST_ASPECT * min(height, width) else "auto"
+    ax.imshow(picture, cmap=colors, vmin=low, vmax=high, interpolation="nearest", aspect=aspect)
+    for item in range(1, items):
+        ax.axvline(item * picture.shape[1] / items - 0.5, color="0.6", linewidth=0.6)
+    ax.set_xticks([])
+    ax.set_yticks([])
+    for spine in ax.spines.values():
+        spine.set_color("0.8")
 
 
 def save_figure(figure: Figure, path: Path) -> None:
@@ -75,5 +90,7 @@ def save_figure(figure: Figure, path: Path) -> None:
     Raises:
         OutputError: if it cannot be written.
     """
-    with atomic(path) as fresh:
-        figure.savefig(fresh, dpi=_DPI)
+    # The same figure is the same file: SVG would have the date and random names in it.
+    svg = path.suffix == ".svg"
+    with atomic(path) as fresh, rc_context({"svg.hashsalt": "tfrnnx"}):
+        figure.savefig(fresh, dpi=_DPI, metadata={"Date": None} if svg else None)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 from tfrnnx.errors import ConfigError, ModelFileError, OutputError
 from tfrnnx.files import atomic, is_partial, locked, output_error, remove_partials, write_json
@@ -153,11 +154,11 @@ class Run:
             )
         remove_partials(self.folder)
         if there and not overwrite:
-            self._check_config(config, there)
+            check_same(self.folder, asdict(there), asdict(config))
             return
         if there:
             self._remove()
-        write_json(self.config, {**asdict(config), "versions": _versions()})
+        write_json(self.config, {**asdict(config), "versions": versions()})
 
     def read_config(self) -> TrainConfig | None:
         """Return the configuration in the folder, or None where there is none.
@@ -175,19 +176,6 @@ class Run:
                 f"Expected the configuration of a training run in {self.config}. Received: "
                 f"something else ({error!r}); remove it, or choose another folder with --out"
             ) from None
-
-    def _check_config(self, config: TrainConfig, there: TrainConfig) -> None:
-        different = [
-            f"{name}={getattr(there, name)!r} there and {value!r} here"
-            for name, value in asdict(config).items()
-            if getattr(there, name) != value
-        ]
-        if different:
-            raise ConfigError(
-                f"Expected the configuration of the run in {self.folder}. Received: "
-                f"{', '.join(different)}; choose another folder with --out, or start over with "
-                "--overwrite"
-            )
 
     def _remove(self) -> None:
         # The configuration goes last: as long as it is there, the folder is known to be a run.
@@ -239,12 +227,31 @@ class Run:
             writer.writerows({**row, "epoch": int(row["epoch"])} for row in rows)
 
 
-def _versions() -> dict[str, str]:
-    """Return the versions of what a run's numbers depend on."""
-    versions = {}
-    for package in _VERSIONS_OF:
+def check_same(folder: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
+    """Check that the configuration in a folder is the one that is wanted.
+
+    Raises:
+        ConfigError: showing what differs, on both sides.
+    """
+    different = [
+        f"{name}={there.get(name)!r} there and {value!r} here"
+        for name, value in here.items()
+        if there.get(name) != value
+    ]
+    if different:
+        raise ConfigError(
+            f"Expected the configuration of the run in {folder}. Received: "
+            f"{', '.join(different)}; choose another folder with --out, or start over with "
+            "--overwrite"
+        )
+
+
+def versions(*others: str) -> dict[str, str]:
+    """Return the versions of what a run's numbers depend on, and of other packages."""
+    found = {}
+    for package in (*_VERSIONS_OF, *others):
         try:
-            versions[package] = importlib.metadata.version(package)
+            found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:  # tfrnnx run from a checkout
-            versions[package] = "not installed"
-    return versions
+            found[package] = "not installed"
+    return found

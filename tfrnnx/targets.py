@@ -94,11 +94,16 @@ def form_of(target: Any, model: keras.Model) -> tuple[Form, Target]:
     return form, target
 
 
-def _output_number(output: int | str | None, model: keras.Model) -> int:
-    names = list(getattr(model, "output_names", []))
-    count = len(model.outputs)
+def output_names(model: keras.Model) -> list[str]:
+    """Return the names of a model's outputs: their keys where they are a dict."""
     if isinstance(model.output, dict):
-        names = list(model.output)
+        return sorted(model.output)  # as they are flattened
+    return list(model.output_names)
+
+
+def _output_number(output: int | str | None, model: keras.Model) -> int:
+    names = output_names(model)
+    count = len(names)
     if output is None and count == 1:
         return 0
     if isinstance(output, str) and output in names:

@@ -3,13 +3,14 @@
 import inspect
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 from absl import app, flags, logging
 
-from tfrnnx.errors import ConfigError, InputError, TfrnnxError
+from tfrnnx.errors import ConfigError, InputError, TfrnnxError, TfrnnxWarning
 from tfrnnx.methods import methods
 
 _BOX = ("low", "high")
@@ -44,6 +45,7 @@ def start(
             # Saving a model would print a page of INFO; --verbosity=0 brings it back.
             logging.set_verbosity(logging.WARNING)
             tf.get_logger().setLevel("WARNING")
+        warnings.showwarning = _show_warning
         try:
             if len(argv) > 1:
                 raise flags.Error(f"Expected flags only. Received: {' '.join(argv[1:])}")
@@ -85,6 +87,17 @@ def _parse(argv: Sequence[str]) -> Sequence[str]:
         sys.exit(_tell(error))
 
 
+def _show_warning(message: Warning | str, category: type[Warning], *args: Any) -> None:
+    """Print what a user should know as one line; other warnings as Python does."""
+    if issubclass(category, TfrnnxWarning):
+        print(f"note: {message}", file=sys.stderr)
+    else:
+        _python_warning(message, category, *args)
+
+
+_python_warning = warnings.showwarning
+
+
 def _tell(error: Exception) -> int:
     """Print a mistake as one line; return the exit code."""
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -105,30 +118,57 @@ def integers(name: str, values: Sequence[str] | None) -> list[int] | None:
         ) from None
 
 
-def define_box_flags() -> None:
-    """Define --low and --high, the box of methods that have one."""
-    flags.DEFINE_float("low", -1.0, "The least value that x can take, for dtd.")
-    flags.DEFINE_float("high", 1.0, "The greatest value that x can take, for dtd.")
+def define_method_flags(name: str, default: Sequence[str]) -> None:
+    """Define the flag that chooses methods, and those of their parameters.
+
+    Args:
+        name: of the flag.
+        default: names of methods.
+    """
+    flags.DEFINE_list(
+        name, list(default), f"Some of {', '.join(methods.names())}; comma-separated."
+    )
+    flags.DEFINE_float("low", -1.0, "The least value that x can take, for methods with a box.")
+    flags.DEFINE_float("high", 1.0, "The greatest value that x can take, for methods with a box.")
+    flags.DEFINE_list(
+        "parameters",
+        [],
+        "Other parameters, such as epsilon=0.01,gates=half, for the methods that take them.",
+    )
 
 
 def method_parameters(names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return for every chosen method the parameters that --low and --high give it.
+    """Return for every chosen method the parameters that the flags give it.
 
     Raises:
         InputError: if none is chosen.
         UnknownNameError: for an unknown method.
-        ConfigError: if --low or --high is given and no method takes it.
+        ConfigError: for a parameter that no chosen method takes, or no name=value.
     """
     if not names:
         raise InputError(f"Expected some of {', '.join(methods.names())}. Received: none")
     given = {name: flags.FLAGS[name].value for name in _BOX if flags.FLAGS[name].present}
-    parameters = {}
+    given |= dict(_parameter(text) for text in flags.FLAGS.parameters)
+    parameters: dict[str, dict[str, Any]] = {}
     for method in names:
         known = inspect.signature(methods[method]).parameters
         parameters[method] = {name: value for name, value in given.items() if name in known}
-    if given and not any(parameters.values()):
-        raise ConfigError(
-            f"Expected a method with a box beside --{' and --'.join(given)}, such as dtd. "
-            f"Received: {', '.join(names)}"
-        )
+    for name in given:
+        if not any(name in taken for taken in parameters.values()):
+            flag = f"--{name}" if name in _BOX else f"--parameters={name}"
+            raise ConfigError(
+                f"Expected a method that takes {name} beside {flag}. Received: {', '.join(names)}"
+            )
     return parameters
+
+
+def _parameter(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"Expected --parameters to be name=value. Received: {text!r}")
+    for kind in (int, float):
+        try:
+            return name, kind(value)
+        except ValueError:
+            continue
+    return name, {"true": True, "false": False}.get(value.lower(), value)

@@ -1,7 +1,7 @@
 """Layers and RNN cells that explain themselves."""
 
 from tfrnnx.layers.base import ExplainableCell, ExplainableLayer
-from tfrnnx.layers.cells import ReLUCell, RLSTMCell
+from tfrnnx.layers.cells import ReLUCell, RGRUCell, RLSTMCell
 from tfrnnx.layers.feedforward import Conv2D, Dense, ScaledAveragePooling2D
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "ExplainableCell",
     "ExplainableLayer",
     "ReLUCell",
+    "RGRUCell",
     "RLSTMCell",
     "ScaledAveragePooling2D",
 ]

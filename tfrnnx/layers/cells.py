@@ -135,3 +135,76 @@ class RLSTMCell(ExplainableCell):
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {**super().get_config(), "units": self.units}
+
+
+@keras.saving.register_keras_serializable(package="tfrnnx")
+class RGRUCell(ExplainableCell):
+    """The R-GRU: a GRU with ReLU in the place of tanh.
+
+    z_t, r_t = sigmoid of x_t W + h_{t-1} U + b, one half of the gates' columns each
+    g_t = relu(x_t W_g + (r_t h_{t-1}) U_g + b_g)      with b_g <= 0
+    h_t = z_t h_{t-1} + (1 - z_t) g_t
+
+    The gates' columns are those of z and r, in this order; update gates start at keeping (bias 1).
+    The output and the state are h_t.
+
+    Args:
+        units: width of h.
+        **kwargs: of `keras.layers.Layer`.
+
+    Input: floats (batch, features). Output: (batch, units).
+    """
+
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.units = units
+        self.state_size = [units]
+        self.output_size = units
+
+    def build(self, input_shape: tuple[int, ...]) -> None:
+        """Create the weights."""
+        features, units = input_shape[-1], self.units
+        fan_in = features + units
+        self.gate_kernel = add_kernel(self, "gate_kernel", (features, 2 * units), fan_in)
+        self.recurrent_gate_kernel = add_kernel(
+            self, "recurrent_gate_kernel", (units, 2 * units), fan_in
+        )
+        self.gate_bias = self.add_weight(
+            name="gate_bias",
+            shape=(2 * units,),
+            initializer=lambda shape, dtype: tf.cast(
+                tf.repeat([1.0, 0.0], units), keras.backend.standardize_dtype(dtype)
+            ),
+        )
+        self.kernel = add_kernel(self, "kernel", (features, units), fan_in)
+        self.recurrent_kernel = add_kernel(self, "recurrent_kernel", (units, units), fan_in)
+        self.bias = add_bias(self, "bias", units)
+
+    def project(self, inputs: tf.Tensor) -> tuple[primitives.Contribution, primitives.Contribution]:
+        """Return the inputs' contributions to the gates (..., 2 units) and to g (..., units)."""
+        return (
+            primitives.contribution(inputs, self.gate_kernel),
+            primitives.contribution(inputs, self.kernel),
+        )
+
+    def step(
+        self,
+        projected: tuple[primitives.Contribution, primitives.Contribution],
+        states: list[tf.Tensor],
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Return h_t and [h_t]."""
+        (h_tm1,) = states
+        of_gates, of_candidate = projected
+        recurrent = primitives.contribution(h_tm1, self.recurrent_gate_kernel)
+        gates = primitives.join([of_gates, recurrent], self.gate_bias, gates=True)
+        opened = primitives.activate(gates, tf.sigmoid, positive=True)
+        z_t, r_t = tf.split(opened, 2, -1)
+        kept = primitives.contribution(primitives.gate(r_t, h_tm1), self.recurrent_kernel)
+        g_t = primitives.relu(primitives.join([of_candidate, kept], non_positive(self.bias)))
+        rest = primitives.activate(z_t, lambda z: 1 - z, positive=True)
+        h_t = primitives.add(primitives.gate(z_t, h_tm1), primitives.gate(rest, g_t))
+        return h_t, [h_t]
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "units": self.units}

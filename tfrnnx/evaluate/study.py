@@ -1,0 +1,142 @@
+"""A study on disk: its configuration and its finished cells."""
+
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfrnnx.errors import ConfigError, ModelFileError, OutputError
+from tfrnnx.evaluate.config import Cell, StudyConfig
+from tfrnnx.evaluate.scoring import RANDOM
+from tfrnnx.files import is_partial, output_error, remove_partials, write_json
+from tfrnnx.metrics import metrics
+from tfrnnx.runs import Run, check_same
+
+
+class Study:
+    """A study's folder.
+
+    study.json is its configuration. cells/<dataset>-<arch>-<fold>/ is a training run (`Run`) with,
+    at the cell's end, cell.json: a cell is finished when that file is there. Beside a cell's folder
+    is the file that its process locks, for the system to unlock however the process ends.
+
+    Args:
+        folder: where the study is, or is to be.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.config = self.folder / "study.json"
+        self.cells = self.folder / "cells"
+
+    def open(self, config: StudyConfig, overwrite: bool = False) -> None:
+        """Make the folder this configuration's, or check that it is.
+
+        Args:
+            config: of the study.
+            overwrite: remove another study's configuration and cells that are there first.
+
+        Raises:
+            ConfigError: if the folder holds a study of another configuration.
+            OutputError: if it holds something else, or cannot be written.
+        """
+        there = self._read_config()
+        try:
+            files = list(self.folder.iterdir()) if self.folder.is_dir() else []
+            if there is None and not all(is_partial(path) for path in files):
+                raise OutputError(
+                    f"Expected {self.folder} to be a study, empty or not there. Received: a folder "
+                    "with other files; choose another with --out"
+                )
+            if there is not None and overwrite:
+                shutil.rmtree(self.cells, ignore_errors=True)
+                self.config.unlink()
+                there = None
+        except OSError as error:
+            raise output_error(self.folder, error) from error
+        if there is not None:
+            check_same(self.folder, there, asdict(config))
+            return
+        remove_partials(self.folder)
+        write_json(self.config, asdict(config))
+
+    def _read_config(self) -> dict[str, Any] | None:
+        try:
+            if not self.config.is_file():
+                return None
+            there = json.loads(self.config.read_text(encoding="utf-8"))
+            return {field.name: there[field.name] for field in fields(StudyConfig)}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ConfigError(
+                f"Expected the configuration of a study in {self.config}. Received: something "
+                f"else ({error!r}); remove it, or choose another folder with --out"
+            ) from None
+
+    def run_of(self, cell: Cell) -> Run:
+        """Return the training run of a cell."""
+        return Run(self.cells / cell.name)
+
+    def read(self, cell: Cell) -> dict[str, Any] | None:
+        """Return what is known of a cell, or None if it is not finished.
+
+        Raises:
+            ModelFileError: if its file is damaged.
+        """
+        path = self.cells / cell.name / "cell.json"
+        return _read_cell(path) if path.is_file() else None
+
+    def finished(self) -> list[dict[str, Any]]:
+        """Return what is known of all finished cells, in the order of their names.
+
+        Raises:
+            ModelFileError: if a cell's file is damaged.
+        """
+        return [_read_cell(path) for path in sorted(self.cells.glob("*/cell.json"))]
+
+    def maps(self, cell: Cell) -> dict[str, Any]:
+        """Return the pictures that `Scores.maps` made for the cell.
+
+        Raises:
+            ModelFileError: if the file is missing or damaged.
+        """
+        path = self.cells / cell.name / "maps.npz"
+        try:
+            with np.load(path) as archive:
+                return dict(archive)
+        except (OSError, ValueError) as error:
+            raise ModelFileError(
+                f"Expected {path} as the study left it. Received: {error}; remove the cell's folder"
+            ) from error
+
+    def missing(self, cell: Cell, methods: Sequence[str]) -> list[str]:
+        """Return those of the methods, and of RANDOM, that a cell has not been scored with."""
+        there = (self.read(cell) or {"scores": {}})["scores"]
+        return [name for name in (*methods, RANDOM) if not set(metrics) <= set(there.get(name, ()))]
+
+    @contextmanager
+    def locked(self, cell: Cell) -> Iterator[None]:
+        """Wait until no other process works at the cell, and keep them from it."""
+        path = self.cells / f"{cell.name}.lock"
+        try:
+            self.cells.mkdir(parents=True, exist_ok=True)
+            file = path.open("w")
+        except OSError as error:
+            raise output_error(path, error) from error
+        with file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def _read_cell(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelFileError(
+            f"Expected {path} as the study left it. Received: {error}; remove it"
+        ) from error

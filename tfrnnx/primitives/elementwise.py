@@ -65,13 +65,12 @@ def activate(
         function: of one tensor, elementwise.
         positive: whether its values are >= 0.
     """
-    if relevance_scope() is None:
-        a = function(z)
-    else:
+    a = value = function(z)  # here: custom gradients ask for the gradients of variables
+    if relevance_scope() is not None:
 
         @tf.custom_gradient
         def explained(z: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-            return function(z), lambda relevance: relevance
+            return value, lambda relevance: relevance
 
         a = explained(z)
     if positive:

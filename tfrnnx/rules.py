@@ -45,7 +45,7 @@ class Terms:
         relevance: (map, x, weights, messages) -> R_j = Σ_k s_k q_jk, in the shape of x.
         bias: b -> what the bias contributes to each part. None: it takes no part.
         counts_values: whether an input of 0 contributes nothing.
-        low: the least value that x can take, if the terms count from there.
+        box: (low, high) that x must lie in, if the terms count from there.
         needs_positive: whether the terms assume x >= 0.
     """
 
@@ -54,7 +54,7 @@ class Terms:
     relevance: Callable[[LinearMap, tf.Tensor, Tensors, Tensors], tf.Tensor]
     bias: Callable[[tf.Tensor], Tensors] | None = None
     counts_values: bool = True
-    low: float | None = None
+    box: tuple[float, float] | None = None
     needs_positive: bool = False
 
 
@@ -213,7 +213,7 @@ def _box(low: float, high: float) -> Terms:
             z - linear.apply(bound(low, x), w[0]) - linear.apply(bound(high, x), w[1]),
         ),
         relevance=relevance,
-        low=low,
+        box=(low, high),
     )
 
 
@@ -229,7 +229,7 @@ def _in_two_parts(terms: Terms) -> Terms:
         parts=parts,
         relevance=lambda linear, x, w, s: terms.relevance(linear, x, w, s[:1]),
         counts_values=terms.counts_values,
-        low=terms.low,
+        box=terms.box,
         needs_positive=terms.needs_positive,
     )
 

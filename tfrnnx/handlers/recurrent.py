@@ -143,6 +143,8 @@ def _time_distributed(layer: Any, x: tf.Tensor) -> Any:
     if isinstance(inner, keras.Model):
         raise unsupported(layer, " around a model; call the model on (batch * steps, ...)")
     entry = entry_of(inner)
+    if isinstance(inner, keras.layers.Embedding):  # reads tokens of any shape
+        return entry.handler(inner, x)
     leading = tf.shape(x)[:2]
     # All steps at once, as more samples.
     rows = tf.reshape(x, tf.concat([[-1], tf.shape(x)[2:]], 0))

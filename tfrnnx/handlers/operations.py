@@ -42,8 +42,7 @@ def _add(operation: Any, a: Any, b: Any) -> tf.Tensor:
 
 @register_layer(_class_of(lambda x, y: x - y, _A, _A))
 def _subtract(operation: Any, a: Any, b: Any) -> tf.Tensor:
-    a, b = _of_one_shape(operation, a, b)
-    return primitives.add(a, primitives.activate(b, tf.negative))
+    return primitives.add(*_of_one_shape(operation, a, b), factors=(1.0, -1.0))
 
 
 @register_layer(_class_of(lambda x, y: x * y, _A, _A))

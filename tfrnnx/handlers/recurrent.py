@@ -123,15 +123,17 @@ def _merge(layer: Any, forward: tf.Tensor, backward: tf.Tensor) -> Any:
     assert active is not None
     if layer.merge_mode is None:
         return forward, backward
-    if layer.merge_mode == "sum":
-        return primitives.add(forward, backward)
-    if layer.merge_mode == "mul":
-        return primitives.product([forward, backward])
     both = active.record.is_positive(forward) and active.record.is_positive(backward)
-    if layer.merge_mode == "ave":
-        merged = average(forward, backward)
-    else:
-        merged = tf.concat([forward, backward], -1)
+    # What is merged is hidden, also where the layer reads the model's input.
+    with recurring(both), hidden(active.sink):
+        if layer.merge_mode == "sum":
+            merged = primitives.add(forward, backward)
+        elif layer.merge_mode == "mul":
+            merged = primitives.product([forward, backward])
+        elif layer.merge_mode == "ave":
+            merged = average(forward, backward)
+        else:
+            merged = tf.concat([forward, backward], -1)
     if both:
         mark_positive(merged)
     return merged
@@ -143,6 +145,8 @@ def _time_distributed(layer: Any, x: tf.Tensor) -> Any:
     if isinstance(inner, keras.Model):
         raise unsupported(layer, " around a model; call the model on (batch * steps, ...)")
     entry = entry_of(inner)
+    if isinstance(inner, keras.layers.Embedding):  # reads tokens of any shape
+        return entry.handler(inner, x)
     leading = tf.shape(x)[:2]
     # All steps at once, as more samples.
     rows = tf.reshape(x, tf.concat([[-1], tf.shape(x)[2:]], 0))

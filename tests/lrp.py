@@ -541,24 +541,28 @@ class Network:
         return self._values(xs)[id(self.nodes[-1])]
 
     def _backward(self, values, start, step):
+        """Return what arrives at the inputs, and at every node by its id."""
         arrived = {id(self.nodes[-1]): start}
         for node in reversed(self.nodes):
-            got = arrived.pop(id(node), None)
-            if got is None:  # nothing reads it
+            if id(node) not in arrived:  # nothing reads it
                 continue
             read = [values[id(parent)] for parent in node.parents]
-            for parent, part in zip(node.parents, step(node, got, read), strict=True):
+            for parent, part in zip(node.parents, step(node, arrived[id(node)], read), strict=True):
                 arrived[id(parent)] = arrived.get(id(parent), 0.0) + part
-        return [np.reshape(arrived[id(node)], node.shape) for node in self.inputs]
+        return [np.reshape(arrived[id(node)], node.shape) for node in self.inputs], arrived
 
     def gradient(self, xs, target, relu=relu_gradient):
         """∂logit_target/∂x of one sample, for each input, with this rule for ReLUs."""
         values = self._values(xs)
         start = np.eye(len(values[id(self.nodes[-1])]))[target]
-        return self._backward(values, start, lambda node, g, read: node.gradient(g, read, relu))
+        return self._backward(values, start, lambda n, g, read: n.gradient(g, read, relu))[0]
 
     def relevance(self, xs, target, method):
         """The relevance of one sample's inputs."""
+        return self.relevance_of_all(xs, target, method)[0]
+
+    def relevance_of_all(self, xs, target, method):
+        """The relevance of one sample's inputs, and of all nodes by their ids."""
         values = self._values(xs)
         logits = values[id(self.nodes[-1])]
         start = np.where(np.arange(len(logits)) == target, logits, 0.0)

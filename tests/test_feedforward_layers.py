@@ -21,6 +21,7 @@ from twins import (
 )
 
 import tfrnnx
+from tfrnnx import rules
 from tfrnnx.backward import explain_batch
 from tfrnnx.handlers import functional
 from tfrnnx.inputs import token_inputs
@@ -545,3 +546,191 @@ def test_every_layer_under_every_method(name, method):
     net = twin(name)
     parameters = PARAMETERS.get(method, lambda net: {})(net)
     assert_explained(net, method, parameters, reference_of(method, **parameters))
+
+
+# ---------------------------------------------------------------------------------------------
+# Parameters
+
+VARIED = {
+    "lrp_0": [{"bias": "distribute"}, {"bias": "ignore"}],
+    "lrp_epsilon": [
+        {"epsilon": 0.3},
+        {"epsilon": 0.2, "bias": "distribute"},
+        {"epsilon": 0.2, "bias": "ignore"},
+        {"epsilon": 0.1, "gates": "half"},
+        {"epsilon": 0.1, "gates": "prop"},
+    ],
+    "lrp_gamma": [
+        {"gamma": 2.0, "epsilon": 0.1},
+        {"gamma": 0.5, "bias": "distribute"},
+        {"gamma": 0.5, "bias": "ignore"},
+    ],
+    "lrp_alpha_beta": [
+        {"alpha": 1.0, "beta": 0.0},
+        {"alpha": 3.0, "beta": 2.0, "epsilon": 0.2},
+        {"bias": "distribute"},
+        {"bias": "ignore"},
+    ],
+    "lrp_z_plus": [{"bias": "distribute"}, {"bias": "ignore"}],
+    "lrp_z_box": [{"low": -1.5, "high": 2.0, "bias": "ignore"}, {"bias": "distribute"}],
+    "dtd": [{"low": -3.0, "high": 1.0}],
+    "lrp_flat": [{"gates": "prop"}],
+    "lrp_w_square": [{"gates": "half"}],
+    "epsilon_plus": [{"epsilon": 0.2, "bias": "distribute"}],
+    "epsilon_plus_flat": [{"epsilon": 0.2, "bias": "ignore"}],
+    "epsilon_gamma_box": [
+        {"low": -2.0, "high": 1.5, "gamma": 1.0, "epsilon": 0.2},
+        {"bias": "distribute"},
+    ],
+    "epsilon_alpha2_beta1": [{"epsilon": 0.2, "gates": "prop"}],
+    "epsilon_alpha2_beta1_flat": [{"bias": "distribute"}],
+    "gb": [{"signed": True}],
+}
+OF_SIGNS = (  # cases with all that parameters act on
+    "dense",
+    "conv1d-1",
+    "conv1d-8",
+    "conv2d-4",
+    "pooling1d-1",
+    "zero_padding1d",
+    "batch_normalization-0",
+    "merging-0",
+    "merging-1",
+    "merging-2",
+    "merging-3",
+    "embedding",
+    "an_input_used_three_times",
+)
+
+
+@pytest.mark.filterwarnings("ignore::tfrnnx.errors.UnstableWarning")
+@pytest.mark.parametrize(
+    ("method", "parameters"),
+    [(method, parameters) for method, given in VARIED.items() for parameters in given],
+)
+@pytest.mark.parametrize("name", OF_SIGNS)
+def test_parameters(name, method, parameters):
+    assert_explained(twin(name), method, parameters, reference_of(method, **parameters))
+
+
+COMPOSITES = [
+    (
+        {"input": rules.w_square(), "convolution": rules.gamma(0.7), "dense": rules.epsilon(0.1)},
+        {"input": lrp.w_square(), "convolution": lrp.gamma(0.7), "dense": lrp.epsilon(0.1)},
+    ),
+    (
+        {"input": "flat", "convolution": "z_plus", "dense": "alpha_beta", "bias": "distribute"},
+        {"input": lrp.FLAT, "convolution": lrp.z_plus(), "dense": lrp.alpha_beta(2, 1)}
+        | {"bias": "distribute"},
+    ),
+    (
+        {"input": "z_box", "convolution": "w_square", "dense": "epsilon", "epsilon": 0.3},
+        {"input": lrp.z_box(-1, 1), "convolution": lrp.w_square(), "epsilon": 0.3},
+    ),
+    (
+        {"convolution": "flat", "dense": "gamma"},
+        {"convolution": lrp.FLAT, "dense": lrp.gamma(0.25)},
+    ),
+]
+
+
+@pytest.mark.parametrize(("chosen", "expected"), COMPOSITES)
+@pytest.mark.parametrize("name", OF_SIGNS)
+def test_composites(name, chosen, expected):
+    assert_explained(twin(name), "composite", chosen, reference_of("composite", **expected))
+
+
+# ---------------------------------------------------------------------------------------------
+# Gradients
+
+
+@pytest.mark.parametrize(
+    "name",
+    [n for n in CASES if not n.startswith("end") and "embedding" not in n and "tokens" not in n],
+)
+def test_the_references_gradient_is_tensorflows(name):
+    net = twin(name)
+    xs = net.data(SAMPLES)
+    targets = targets_of(net, xs)
+    points = [tf.constant(x) for x in xs]
+    with tf.GradientTape() as tape:
+        for point in points:
+            tape.watch(point)
+        logits = net.model(points[0] if len(points) == 1 else points, training=False)
+        score = tf.gather(logits, targets, axis=1, batch_dims=1)
+    found = gradients(net, net.values(xs), targets)
+    for actual, its in zip(found, tape.gradient(score, points), strict=True):
+        assert_close(actual, its.numpy())
+
+
+def test_the_gradient_of_embeddings_is_tensorflows():
+    with in_float64():
+        net = Twin(3)
+        embedding = L.Embedding(6, 3)
+        h = net.embed(embedding, net.input((4,), vocabulary=6))
+        h = net(L.Dense(4, activation="tanh"), net(L.Flatten(), h))
+        net.end(net.logits(h))
+        rest = keras.Sequential(net.model.layers[2:])
+    tokens = np.array([[0, 5, 5, 2], [1, 1, 1, 3]], "int32")  # the same token several times
+    vectors = tf.gather(tf.convert_to_tensor(embedding.embeddings), tokens)
+    with tf.GradientTape() as tape:
+        tape.watch(vectors)
+        score = rest(vectors)[:, 1]
+    gradient = tape.gradient(score, vectors).numpy()
+    for method, expected in (
+        ("gradient", gradient.sum(-1)),
+        ("sa", (gradient**2).sum(-1)),
+        ("grad_x_input", (gradient * vectors.numpy()).sum(-1)),
+    ):
+        result, _ = eagerly_explained(net.model, get_method(method), [tokens], [1, 1])
+        assert_close(result.relevance[0].numpy(), expected)
+
+
+def smooth():
+    """A model without kinks, for quadratures."""
+    with in_float64():
+        net = Twin(5)
+        x = net.input((3, 2))
+        h = net(L.Conv1D(3, 2, activation="tanh"), x)
+        return net.end(net.logits(net(L.Dense(3, activation="softplus"), h)))
+
+
+@pytest.mark.parametrize("baseline", [None, 0.3, "array"])
+def test_integrated_gradients(baseline):
+    """They sum to f(x) - f(b), and agree with many midpoints."""
+    net = smooth()
+    (x,) = net.data(3)
+    if baseline == "array":
+        baseline = np.linspace(-1, 1, 6).reshape(1, 3, 2)
+    start = np.zeros_like(x) + (0.0 if baseline is None else baseline)
+    actual = tfrnnx.explain(
+        net.model, x, "integrated_gradients", [2, 0, 1], steps=40, baseline=baseline
+    )
+    logits = [
+        [
+            net.network.logits([sample])[target]
+            for sample, target in zip(batch, [2, 0, 1], strict=True)
+        ]
+        for batch in (x, start)
+    ]
+    assert_close(actual.sum((1, 2)), np.subtract(*logits))
+    points, total = 400, 0.0
+    for i in range(points):
+        alpha = (i + 0.5) / points
+        total = total + gradients(net, [start + alpha * (x - start)], [2, 0, 1])[0] / points
+    assert_close(actual, total * (x - start), 1e-5)
+
+
+def test_integrated_gradients_from_tokens():
+    net = twin("tokens_and_floats")
+    xs = net.data(SAMPLES)
+    baselines = [np.array([[1, 1, 4]], "int32"), np.array([[0.2, -0.4]])]
+    method = get_method("integrated_gradients", steps=64, baseline=baselines)
+    result, _ = eagerly_explained(net.model, method, xs, [0, 1, 2])
+    total = sum(np.asarray(part).sum(1) for part in result.relevance)
+    starts = [np.repeat(b, SAMPLES, axis=0) for b in baselines]
+    ends = [
+        [net.network.logits(s)[t] for t, s in enumerate(per_sample(net.values(part)))]
+        for part in (xs, starts)
+    ]
+    assert_close(total, np.subtract(*ends), 0.02)  # ReLUs have kinks

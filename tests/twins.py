@@ -13,12 +13,19 @@ layers = keras.layers
 @contextmanager
 def in_float64():
     """Make what Keras creates float64."""
-    before = keras.config.floatx()
+    before = keras.config.floatx(), keras.config.dtype_policy()
     keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
     try:
         yield
     finally:
-        keras.config.set_floatx(before)
+        keras.config.set_floatx(before[0])
+        keras.config.set_dtype_policy(before[1])
+
+
+def of_float64(layer):
+    """The same layer anew, of float64."""
+    return type(layer).from_config(layer.get_config() | {"dtype": "float64"})
 
 
 class Pair(NamedTuple):

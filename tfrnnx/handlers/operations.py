@@ -21,6 +21,7 @@ _A = (2, 3)
 
 
 @register_layer(_class_of(lambda x: x[:, 0], _A), moves_values=True)
+@register_layer(_class_of(lambda x: keras.ops.cast(x, "float16"), _A), moves_values=True)
 @register_layer(_class_of(lambda x: keras.ops.expand_dims(x, 1), _A), moves_values=True)
 @register_layer(_class_of(lambda x: keras.ops.flip(x, 1), _A), moves_values=True)
 @register_layer(_class_of(lambda x: keras.ops.reshape(x, (3, 2)), _A), moves_values=True)

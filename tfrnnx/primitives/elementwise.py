@@ -1,6 +1,7 @@
 """Activations, gates, sums and products, element by element, and sums with constant weights."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import tensorflow as tf
@@ -13,7 +14,7 @@ from tfrnnx.primitives.scope import (
     relevance_scope,
     scope,
 )
-from tfrnnx.rules import message, stabilized
+from tfrnnx.rules import Terms, message, stabilized
 
 
 def relu(z: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor] = tf.nn.relu) -> tf.Tensor:
@@ -120,6 +121,12 @@ def add(*summands: tf.Tensor, factors: Sequence[float] | None = None) -> tf.Tens
     if active is None:
         return _sum([_times(c, x) for c, x in zip(weights, summands, strict=True)])
     record, sink, spreads = active.record, active.sink, active.method.bias == "distribute"
+    known = [c > 0 and record.is_positive(x) for c, x in zip(weights, summands, strict=True)]
+    # The cells of recurrent layers say themselves whether their states can be negative.
+    if not active.recurrent and _hidden_terms(active).needs_positive:
+        hidden = [record.source_of(x) is None for x in summands]
+        if any(h and not k for h, k in zip(hidden, known, strict=True)):
+            record.negative_inputs.append(active.layer)
     epsilon = _epsilon(active)  # not the scope in what follows: it holds the kernels
     counted = [
         _counted(active, x, record.source_of(x), c) for c, x in zip(weights, summands, strict=True)
@@ -142,7 +149,7 @@ def add(*summands: tf.Tensor, factors: Sequence[float] | None = None) -> tf.Tens
         return _sum([_times(c, x) for c, x in zip(weights, summands, strict=True)]), backward
 
     a = explained(*summands, *(() if sink is None else (sink,)))
-    if all(c > 0 and record.is_positive(x) for c, x in zip(weights, summands, strict=True)):
+    if all(known):
         mark_positive(a)
     return a
 
@@ -284,6 +291,11 @@ def _times(factor: float, x: tf.Tensor) -> tf.Tensor:
 def _epsilon(active: Scope) -> float:
     """Return the stabilizer of sums: none where a rule shares evenly, which needs none."""
     return active.method.epsilon if active.rule().terms.counts_values else 0.0
+
+
+def _hidden_terms(active: Scope) -> Terms:
+    """Return the terms of what a layer reads that is not the model's input."""
+    return replace(active, source=None).rule().terms
 
 
 def _counted(active: Scope, x: tf.Tensor, source: Source | None, factor: float = 1.0) -> tf.Tensor:

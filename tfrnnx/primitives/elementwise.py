@@ -65,13 +65,13 @@ def activate(
         function: of one tensor, elementwise.
         positive: whether its values are >= 0.
     """
-    if relevance_scope() is None:
-        a = function(z)
-    else:
+    a = function(z)
+    if relevance_scope() is not None:
+        value = a  # made outside: custom gradients ask for the gradients of variables
 
         @tf.custom_gradient
         def explained(z: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-            return function(z), lambda relevance: relevance
+            return tf.identity(value), lambda relevance: relevance
 
         a = explained(z)
     if positive:

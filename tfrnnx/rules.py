@@ -213,7 +213,7 @@ def _box(low: float, high: float) -> Terms:
     return Terms(
         weights=lambda w: (_positive(w), _negative(w)),
         parts=lambda linear, x, w, z: (
-            z - linear.apply(bound(low, x), w[0]) - linear.apply(bound(high, x), w[1]),
+            z - (linear.apply(bound(low, x), w[0]) + linear.apply(bound(high, x), w[1])),
         ),
         relevance=relevance,
         box=(low, high),

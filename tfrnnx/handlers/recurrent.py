@@ -36,7 +36,8 @@ def _rnn(
     known = [active.record.is_positive(x) for x in keras.tree.flatten(initial_state)]
     positive = stepper.positive and (all(known) or (own_state and not layer.stateful))
     with recurring(positive):
-        projected = stepper.project(sequences)
+        # Steps first, before the products, which may be wider than what they read.
+        projected = stepper.project(tf.transpose(sequences, [1, 0, 2]))
         output, outputs, states = _scan(
             layer, stepper.step, projected, sequences, initial_state, mask, own_state
         )
@@ -59,7 +60,10 @@ def _scan(
     active = scope()
     assert active is not None
     record, path = active.record, active.layer
-    per_step = [] if record.batch is None else [record.new_sink(path, tf.shape(sequences)[:2])]
+    per_step = []
+    if record.batch is not None:
+        sink = record.new_sink(path, tf.shape(sequences)[:2])
+        per_step.append(tf.transpose(sink, [1, 0, 2]))
     if per_step and own_state:
         initial_state = keras.tree.map_structure(tf.identity, initial_state)
         states = keras.tree.flatten(initial_state)

@@ -66,12 +66,13 @@ def activate(
         function: of one tensor, elementwise.
         positive: whether its values are >= 0.
     """
-    a = value = function(z)  # here: custom gradients ask for the gradients of variables
+    a = function(z)
     if relevance_scope() is not None:
+        value = a  # not made inside: custom gradients ask for the gradients of variables
 
         @tf.custom_gradient
         def explained(z: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-            return value, lambda relevance: relevance
+            return tf.identity(value), lambda relevance: relevance
 
         a = explained(z)
     if positive:

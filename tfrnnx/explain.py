@@ -18,7 +18,7 @@ from tfrnnx.errors import (
     UnsupportedLayerError,
 )
 from tfrnnx.handlers import functional
-from tfrnnx.inputs import Inputs, InputSpec, require, token_inputs
+from tfrnnx.inputs import Inputs, InputSpec, token_inputs
 from tfrnnx.ledger import Ledger
 from tfrnnx.methods import Method, get_method
 from tfrnnx.primitives.scope import Record
@@ -224,11 +224,10 @@ class Explainer:
         classes = range(1 if form.score is not None else classes_of(form, self._graph))
         steps = steps_of(form, self._graph) if form.steps else None
         step_range = range(-(2**31), 2**31) if steps is None else range(-steps, steps)
-        step = 0 if given.step is None else given.step
         return form, Classes(
             _for_every_sample("target", given.index, classes, x),
             _for_every_sample("contrast", given.contrast, classes, x),
-            _for_every_sample("step", step, step_range, x),
+            _for_every_sample("step", given.step, step_range, x),
         )
 
     def _trace(self) -> None:
@@ -366,13 +365,14 @@ def _for_every_sample(name: str, given: Any, allowed: range, x: tf.Tensor) -> tf
     if len(value.shape) and not x.shape[:1].is_compatible_with(value.shape):
         raise unfit(f"shape {tuple(value.shape)} for {x.shape[0]} samples")
     # Compared before the cast to int32, which would wrap a large int64 around.
-    value = tf.convert_to_tensor(value)
-    if value.dtype.is_unsigned:
-        value = tf.cast(value, tf.int64)
-    inside = tf.reduce_all(
-        (tf.cast(value, tf.int64) >= allowed[0]) & (tf.cast(value, tf.int64) <= allowed[-1])
-    )
-    require(inside, expected, lambda: np.array2string(value.numpy(), threshold=8))
+    if tf.executing_eagerly():
+        value = np.asarray(value)  # NumPy: a call shall cost no more than what it computes
+        if not np.all((value >= allowed[0]) & (value <= allowed[-1])):
+            raise unfit(np.array2string(value, threshold=8))
+        return tf.constant(np.broadcast_to(value.astype(np.int32), x.shape[:1]))
+    value = tf.cast(value, tf.int64)
+    inside = (value >= allowed[0]) & (value <= allowed[-1])
+    tf.debugging.Assert(tf.reduce_all(inside), [expected])
     return tf.broadcast_to(tf.cast(value, tf.int32), tf.shape(x)[:1])
 
 

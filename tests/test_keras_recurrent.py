@@ -167,7 +167,7 @@ def test_every_layer_under_every_method(name, method):
 PARAMETERS = [name for name in CASES if name not in RELEVANCE]
 
 
-@pytest.mark.parametrize(("number", "case"), enumerate(PARAMETERS))
+@pytest.mark.parametrize(("number", "case"), list(enumerate(PARAMETERS)))
 def test_parameters_of_methods(number, case):
     assert_explained(("LSTM", "GRU")[number % 2], CASES[case])
 

@@ -60,7 +60,7 @@ def assert_accounted(ledger):
     assert (np.abs(ledger.total() - ledger.start) <= 1e-10 * largest).all()
 
 
-@pytest.mark.parametrize(("method", "gates", "bias", "number"), combinations())
+@pytest.mark.parametrize(("method", "gates", "bias", "number"), list(combinations()))
 def test_all_relevance_is_accounted_for(method, gates, bias, number):
     model = model_of((LSTM, GRU)[number % 2])
     case = CASES[method]

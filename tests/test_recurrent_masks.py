@@ -15,7 +15,7 @@ from keras.layers import (
     Masking,
     SimpleRNN,
 )
-from networks import assert_close, samples
+from networks import assert_close, ordinary_gradient, samples
 from recurrent_methods import CASES, RELEVANCE, redraw
 
 import tfrnnx
@@ -215,6 +215,8 @@ def test_gradients_stop_at_padding(method):
     x, mask = sequences(max(LENGTHS))
     relevance = explainer(x, TARGETS).numpy()
     assert_reads(relevance, mask)
+    if method == "gradient":
+        assert_close(relevance, ordinary_gradient(model, x, TARGETS))
     padded, where = sequences(max(LENGTHS) + 2, "left")
     np.testing.assert_allclose(
         explainer(padded, TARGETS).numpy()[where], relevance[mask], rtol=0, atol=1e-12

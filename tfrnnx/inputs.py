@@ -196,7 +196,7 @@ class InputSpec:
 
 
 def token_inputs(graph: Any) -> frozenset[int]:
-    """Return the numbers of a model's inputs that an Embedding layer reads, also in models in it."""
+    """Return the numbers of a model's inputs that an Embedding reads, also in nested models."""
     numbers = {id(x): number for number, x in enumerate(graph.inputs)}
     found = set()
     for operation in graph.operations:

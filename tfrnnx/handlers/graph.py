@@ -153,7 +153,8 @@ def _symbolic(model: keras.Model) -> keras.Model:
         raise _unbuilt(model)
     shapes = next(iter(shapes.values())) if len(shapes) == 1 else shapes
     inputs = keras.tree.map_shape_structure(
-        lambda shape: keras.Input(batch_shape=(None, *shape[1:])), shapes
+        lambda shape: keras.Input(batch_shape=(None, *shape[1:]), dtype=model.variable_dtype),
+        shapes,
     )
     layers = model._flatten_layers()
     nodes = [(layer, list(layer._inbound_nodes), list(layer._outbound_nodes)) for layer in layers]

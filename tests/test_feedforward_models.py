@@ -268,6 +268,19 @@ def test_masks_in_mixed_precision():
     assert_close(actual, expected, 0.02)
 
 
+def test_what_masks_get_as_numbers_is_accounted_for():
+    with in_float64():
+        x, mask = keras.Input((3,)), keras.Input((3,), dtype="bool")
+        numbers = keras.ops.cast(mask, "float64")
+        h = L.Concatenate()([L.Dense(3, activation="relu")(x) * numbers, numbers])
+        model = keras.Model([x, mask], L.Dense(2)(h))
+    xs = [np.array([[0.5, -1.0, 0.25]]), np.array([[True, False, True]])]
+    found = tfrnnx.explain(model, xs, "lrp_epsilon", 1, ledger=True)
+    assert found.relevance[0].any() and not found.relevance[1].any()
+    assert found.ledger.totals()["epsilon"].any()
+    assert_close(found.ledger.total(), found.ledger.start)
+
+
 def test_equal_maxima_share_and_nothing_is_lost():
     for pooling in (L.MaxPooling1D(4), L.GlobalMaxPooling1D(keepdims=True)):
         net = sequential((4, 1), pooling, L.Flatten(), L.Dense(2))

@@ -239,6 +239,34 @@ def test_killed_in_the_middle_of_a_cell_it_goes_on(tmp_path):
     ]
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="finds processes in /proc")
+def test_a_killed_process_is_one_line(tmp_path):
+    command = ("evaluate", *QUICK, "--arch=shallow", "--epochs=60", "--jobs=2")
+    process = start(*command, cwd=tmp_path)
+    cells = [tmp_path / "study" / "cells" / f"digits-shallow-{fold}" for fold in (0, 1)]
+    while not any(_epochs(cell) for cell in cells):
+        assert process.poll() is None, finish(process)
+        time.sleep(0.02)
+    worker = next(_workers(process.pid))
+    os.kill(worker, signal.SIGKILL)
+    result = finish(process)
+    assert result.code == 1 and result.out == ""
+    (line,) = result.err.splitlines()
+    assert re.search("error: .*Received: one that was killed.*the same command goes on", line)
+    assert not any((cell / "cell.json").exists() for cell in cells)
+
+
+def _workers(parent):
+    """The processes that compute the cells of a program."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            status, command = (folder / "stat").read_text(), (folder / "cmdline").read_text()
+        except OSError:  # ended meanwhile
+            continue
+        if int(status.rpartition(")")[2].split()[1]) == parent and "LokyProcess" in command:
+            yield int(folder.name)
+
+
 def _epochs(cell):
     if not (cell / "checkpoint" / "last.keras").exists():
         return 0

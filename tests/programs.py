@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import re
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
@@ -66,13 +67,19 @@ def _run(program, arguments, cwd, streams, environment):
 
 def start(program, *arguments, cwd):
     """Start a program as a user does; `finish` waits for its end."""
-    return subprocess.Popen(
-        [sys.executable, BIN / program, *arguments],
-        cwd=cwd,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    # Ignored signals are inherited, handled ones are not. Where the tests run in the background of
+    # a shell script, Ctrl-C is ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            [sys.executable, BIN / program, *arguments],
+            cwd=cwd,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def finish(process):

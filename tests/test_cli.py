@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from disks import small_disk
-from programs import BIN, finish, run, start
+from programs import BIN, finish, result, run, start
 
 import tfrnnx
 from tfrnnx import training
@@ -86,10 +88,7 @@ def assert_refused(result, message):
     assert result.code in (1, 2)
     assert "Traceback" not in result.err + result.out
     line, *others = result.err.splitlines()
-    if line.startswith("FATAL Flags parsing error: "):
-        assert others == ["Pass --helpshort or --helpfull to see help on flags."]
-    else:
-        assert line.startswith("error: ") and not others
+    assert line.startswith("error: ") and not others
     assert re.search(message, line), line
 
 
@@ -113,6 +112,16 @@ def test_a_finished_run_is_not_trained_again(home):
     result = run("train", *TRAIN, "--out=run", cwd=home)
     assert result.code == 0
     assert (home / "train.out").read_text().endswith(result.out) and "test accuracy" in result.out
+    assert tree(home) == before
+
+
+@pytest.mark.parametrize("given", [(), ("--overwrite",), ("--seed=1", "--overwrite")])
+def test_two_trainings_do_not_share_a_folder(home, given):
+    pytest.importorskip("fcntl")
+    before = tree(home)
+    with Run(home / "run").locked():
+        result = run("train", *TRAIN, *given, "--out=run", cwd=home)
+    assert_refused(result, "Expected run to be in use by no other process.*--out")
     assert tree(home) == before
 
 
@@ -174,6 +183,27 @@ def test_explaining_own_sequences_for_a_target(home, tmp_path, batch, target):
     np.testing.assert_allclose(written["gradient"], expected, rtol=1e-4, atol=1e-6)
 
 
+def test_the_box_is_the_datas(home, tmp_path, batch):
+    model, run_folder = batch[0], f"--model={home / 'run'}"
+    given = (f"--images={home / 'outside.npy'}", "--method=sa,dtd", "--low=-2.5", "--high=2")
+    result = run("explain", run_folder, *given, cwd=tmp_path)
+    assert result.code == 0, result.err
+    written = np.load(tmp_path / "explanation.npz")
+    expected = tfrnnx.explain(model, written["x"], "dtd", low=-2.5, high=2)
+    np.testing.assert_allclose(written["dtd"], expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        written["sa"], tfrnnx.explain(model, written["x"], "sa"), rtol=1e-4, atol=1e-6
+    )
+
+    result = run(
+        "export", run_folder, "--methods=sa,dtd", *given[2:], "--out=exported", cwd=tmp_path
+    )
+    assert result.code == 0, result.err
+    module = tf.saved_model.load(str(tmp_path / "exported"))
+    relevance = module.explain_dtd(written["x"])["relevance"]
+    np.testing.assert_allclose(relevance, expected, rtol=1e-4, atol=1e-6)
+
+
 def test_many_sequences_are_explained_and_some_drawn(home, tmp_path):
     few, many = np.load(home / "good.npy"), 450
     np.savez(tmp_path / "many.npz", x=np.resize(few, (many, *few.shape[1:])))
@@ -205,8 +235,8 @@ def test_exporting(home, tmp_path, batch):
     ("program", "names"),
     [
         ("train", "arch dataset data_dir epochs batch_size learning_rate dropout seed out"),
-        ("explain", "model method index images target data_dir out"),
-        ("export", "model methods out"),
+        ("explain", "model method index images target low high data_dir out"),
+        ("export", "model methods low high out"),
         ("evaluate", "preset arch dataset folds fold methods test_sequences epochs jobs out"),
     ],
 )
@@ -261,6 +291,13 @@ EXPLAIN_MISTAKES = [
     *MODEL_MISTAKES,
     ("--model={home}/run --method=lrp", "expected one of gradient, sa, gb, dtd. Received: 'lrp'"),
     ("--model={home}/run --method=", "some of gradient, sa, gb, dtd. Received: none"),
+    ("--model={home}/run --method=dtd --low=1", r"low <= 0 <= high .* Received: \[1.0, 1.0\]"),
+    ("--model={home}/run --method=dtd --high=inf", r"low <= 0 <= high .* Received: \[-1.0, inf"),
+    (
+        "--model={home}/run --method=sa,gb --low=0",
+        "box beside --low, such as dtd. Received: sa, gb",
+    ),
+    ("--model={home}/run --low=0", r"\[low, high\] = \[0.0, 1.0\].* Received: values in \[-1,"),
     ("--model={home}/run --target=10", r"an int in \[0, 9\].* Received: 10"),
     ("--model={home}/run --target=-1", r"an int in \[0, 9\].* Received: -1"),
     ("--model={home}/run --target=4294967297", r"an int in \[0, 9\].* Received: 4294967297"),
@@ -288,6 +325,8 @@ EXPLAIN_MISTAKES = [
 EXPORT_MISTAKES = [
     *MODEL_MISTAKES,
     ("--model={home}/run --methods=lrp", "gradient, sa, gb, dtd. Received: 'lrp'"),
+    ("--model={home}/run --methods=", "some of gradient, sa, gb, dtd. Received: none"),
+    ("--model={home}/run --methods=gradient --high=2", "beside --high.* Received: gradient"),
     ("--model={home}/run --out={home}/gz", "gz to be a SavedModel, .* Received: something else"),
     ("--model={home}/run --out={home}/good.npy", "good.npy to be a SavedModel"),
     ("--model={home}/run --out={home}/good.npy/new", "to write .*new.* a file in the place"),
@@ -380,6 +419,30 @@ def test_as_a_user_runs_them(home, tmp_path):
         assert result.code == 0 and result.err == ""
     assert_refused(finish(mistaken), "--arch=lstm")
     assert sorted(os.listdir(tmp_path)) == ["explanation.npz", "explanation.png", "exported"]
+
+
+INTERRUPTED = """
+import signal
+from tfrnnx.cli.common import start
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+def program():
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt:
+        raise AssertionError("what TensorFlow makes of it") from None
+
+start(program, "", lambda: None, "stopped")
+"""
+
+
+def test_an_interrupt_that_comes_out_as_another_exception(tmp_path):
+    process = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], cwd=tmp_path, capture_output=True, text=True
+    )
+    ended = result(process.returncode, process.stdout, process.stderr)
+    assert (ended.code, ended.out, ended.err) == (130, "", "stopped\n")
 
 
 def finished_epochs(folder):

@@ -9,7 +9,7 @@ import tensorflow as tf
 from disks import small_disk
 
 from tfrnnx.errors import OutputError
-from tfrnnx.files import atomic, is_partial, remove_partials, write_json
+from tfrnnx.files import atomic, is_partial, locked, remove_partials, write_json
 
 
 def make(path, kind, content):
@@ -174,3 +174,45 @@ def test_what_a_killed_process_leaves_is_recognized_and_removed(tmp_path):
 def test_write_json(tmp_path):
     write_json(tmp_path / "values.json", {"a": [1, "ä"]})
     assert content(tmp_path / "values.json") == '{\n  "a": [\n    1,\n    "\\u00e4"\n  ]\n}\n'
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from tfrnnx.files import locked
+
+with locked(Path(sys.argv[1]), lambda: None):
+    print("locked", flush=True)
+    time.sleep(600)
+"""
+
+
+def taken():
+    raise BlockingIOError("taken")
+
+
+def test_a_lock_ends_with_the_process_that_held_it(tmp_path):
+    pytest.importorskip("fcntl")
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, tmp_path], stdout=subprocess.PIPE, text=True
+    )
+    with holder:
+        assert holder.stdout.readline() == "locked\n"
+        with pytest.raises(BlockingIOError, match="taken"), locked(tmp_path, taken):
+            pass
+        holder.kill()
+        holder.wait()
+        with locked(tmp_path, taken) as held:
+            assert held
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_locks_there_is_no_refusal(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+
+    def no_locks(*args):
+        raise OSError("No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with locked(tmp_path, taken) as first, locked(tmp_path, taken) as second:
+        assert not first and not second

@@ -37,6 +37,13 @@ def test_a_column_a_sample_and_a_row_a_method(drawn):
         np.testing.assert_array_equal(shown(axes[0, sample]), to_image(sequences[sample]))
 
 
+def test_inputs_of_another_box_are_drawn_from_black_to_white():
+    sequences = np.linspace(0, 255, np.prod(SHAPE)).reshape(SHAPE)
+    figure = heatmaps(sequences, {"sa": sequences}, CAPTIONS, box=(0, 255))
+    limits = [ax.images[0].get_clim() for ax in figure.axes]
+    assert limits == [(0, 255)] * 2 + [(-1, 1)] * 2
+
+
 def test_each_map_is_divided_by_its_own_largest_value(drawn):
     _, relevance, axes = drawn
     for row, name in enumerate(relevance, 1):

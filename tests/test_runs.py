@@ -140,6 +140,29 @@ def test_a_file_in_the_place_of_the_folder(tmp_path):
     assert (tmp_path / "run").read_text() == "mine"
 
 
+def test_a_run_belongs_to_one_training_at_a_time(tmp_path):
+    pytest.importorskip("fcntl")
+    run, other = Run(tmp_path / "new" / "run"), Run(tmp_path / "new" / "run")
+    with run.locked():
+        with (
+            pytest.raises(OutputError, match="run to be in use by no other .*--out"),
+            other.locked(),
+        ):
+            pass
+        with Run(tmp_path / "another").locked():
+            pass
+    with other.locked():
+        other.open(CONFIG)
+    assert [path.name for path in run.folder.iterdir()] == ["config.json"]
+
+
+@pytest.mark.parametrize("name", ["file", "file/run"])
+def test_a_folder_that_cannot_be_made_is_not_locked(tmp_path, name):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=f"write .*{name}.*--out"), Run(tmp_path / name).locked():
+        pass
+
+
 def test_the_history_is_a_row_an_epoch(run):
     header, first, _ = run.history.read_text().splitlines()
     assert (header, first) == ("epoch,loss,val_loss,seconds", "0,2.5,2.25,1.0")

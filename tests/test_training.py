@@ -282,6 +282,7 @@ def test_a_damaged_checkpoint_is_told(data, tmp_path, uninterrupted, name, conte
         ({"arch": "nope"}, ValueError, "expected one of shallow"),
         ({"majority": 1}, ConfigError, "more than half"),
         ({"step_columns": 5}, ConfigError, "step_columns must divide"),
+        ({"batch_size": 2**63}, ConfigError, "batch_size to be an integer"),
         # A class has 5 test images or more, but perhaps only 2 validation images.
         ({"items": 5, "majority": 4}, DataError, "at least 4 images"),
     ],

@@ -1,16 +1,25 @@
-"""tfrnnx: recurrent networks designed to be explained, and their explanations."""
+"""tfrnnx: recurrent networks designed to be explained, and explanations of recurrent networks."""
 
-from tfrnnx.explain import Explainer, Explanation, explain
-from tfrnnx.handlers import register_layer
-from tfrnnx.methods import methods
+from tfrnnx.bulk import explain
+from tfrnnx.explain import Explainer, Explanation, FullExplanation
+from tfrnnx.handlers import register_layer, supported_layers
+from tfrnnx.ledger import Ledger
+from tfrnnx.methods import Method, Rules, methods
 from tfrnnx.models import architectures, build
+from tfrnnx.targets import Target
 
 __all__ = [
     "Explainer",
     "Explanation",
+    "FullExplanation",
+    "Ledger",
+    "Method",
+    "Rules",
+    "Target",
     "architectures",
     "build",
     "explain",
     "methods",
     "register_layer",
+    "supported_layers",
 ]

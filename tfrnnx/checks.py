@@ -1,5 +1,7 @@
 """Checks of parameters that several modules share."""
 
+import math
+import numbers
 import operator
 from typing import Any
 
@@ -19,3 +21,16 @@ def whole_number(name: str, value: Any, minimum: int) -> int:
     if number is None or isinstance(value, bool) or not minimum <= number < 2**63:
         raise ConfigError(f"Expected {name} to be an integer >= {minimum}. Received: {value!r}")
     return number
+
+
+def number(name: str, value: Any, zero: bool = True) -> float:
+    """Return a parameter's value as a float.
+
+    Raises:
+        ConfigError: unless it is finite and > 0, or 0 where that is fine.
+    """
+    fits = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not (fits and math.isfinite(value) and (value > 0 or (zero and value == 0))):
+        least = ">= 0" if zero else "> 0"
+        raise ConfigError(f"Expected {name} to be a finite number {least}. Received: {value!r}")
+    return float(value)

@@ -45,3 +45,19 @@ class OutputError(TfrnnxError, OSError):
 
 class StudyError(TfrnnxError, RuntimeError):
     """A study that cannot go on: a process that was killed, results that are not there yet."""
+
+
+class TfrnnxWarning(UserWarning):
+    """Base class of all warnings that tfrnnx gives."""
+
+
+class NegativeInputWarning(TfrnnxWarning):
+    """A rule that assumes activations >= 0 meets a layer whose input can be negative."""
+
+
+class LogitWarning(TfrnnxWarning):
+    """A final softmax or sigmoid was looked through: what is explained is the logit."""
+
+
+class UnstableWarning(TfrnnxWarning):
+    """Parameters with which relevance can grow without bound."""

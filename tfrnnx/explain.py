@@ -1,31 +1,39 @@
-"""Explain what a model decides: relevance of the target logit at every input value."""
+"""Explain what a model decides: relevance of the target at every input value."""
 
-import sys
-import weakref
-from collections.abc import Callable, Iterable, Iterator
+import threading
+import warnings
+from collections.abc import Sequence
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrnnx import primitives
-from tfrnnx.checks import whole_number
-from tfrnnx.errors import InputError, UnsupportedLayerError
-from tfrnnx.handlers import run_model
+from tfrnnx.backward import Classes, Result, explain_batch
+from tfrnnx.errors import (
+    ConfigError,
+    InputError,
+    LogitWarning,
+    NegativeInputWarning,
+    UnsupportedLayerError,
+)
+from tfrnnx.handlers import functional
+from tfrnnx.inputs import Inputs, InputSpec, require, token_inputs
+from tfrnnx.ledger import Ledger
 from tfrnnx.methods import Method, get_method
-
-_PREDICTED = -1  # in the place of a target: the class that the model predicts
+from tfrnnx.primitives.scope import Record
+from tfrnnx.targets import PREDICTED, Form, Target, classes_of, form_of, output_names, steps_of
 
 
 class Explanation(NamedTuple):
     """What an explainer computes for a batch.
 
     Attributes:
-        relevance: of the input's shape and dtype.
-        logits: the model's output, (batch, classes).
-        target: the explained class of every sample, int32 (batch,).
+        relevance: of the input's shape, a float for each value; as nested as the input.
+        logits: the model's output, a final softmax or sigmoid looked through; (batch, classes) of
+            a classifier.
+        target: the explained class of every sample, int32 (batch,); -1 where a callable is
+            explained.
     """
 
     relevance: Any
@@ -33,24 +41,51 @@ class Explanation(NamedTuple):
     target: Any
 
 
+class FullExplanation(NamedTuple):
+    """An explanation with what else was asked for.
+
+    Attributes:
+        relevance: as of `Explanation`, likewise logits and target.
+        layers: relevance at the output of each named layer, in the output's shape; a list of
+            arrays for a layer that is used more than once, or has several outputs.
+        ledger: where all relevance went, or None.
+    """
+
+    relevance: Any
+    logits: Any
+    target: Any
+    layers: dict[str, Any]
+    ledger: Ledger | None
+
+
 class Explainer:
     """A model and a method, compiled into one function from inputs to relevance.
 
     Construction traces the model once, for any batch size; calls neither retrace nor change the
-    model, and read its weights as they are at the call. An explainer may be used by several
+    model, and read its weights as they are at the call. Only another form of target (a time step,
+    another output, a contrast, a callable) is traced anew. An explainer may be used by several
     threads at once and inside a `tf.function`.
 
     Args:
-        model: a functional or sequential `keras.Model` with one input of floats and one output of
-            logits (batch, classes), made of layers that can be explained.
-        method: the name of a method ("dtd", "sa", "gb", "gradient"), or a `Method`.
+        model: a functional, sequential or subclassed `keras.Model` of layers that can be
+            explained. A softmax or sigmoid at its end is looked through.
+        method: the name of a method ("dtd", "lrp_epsilon", "sa", ...), or a `Method`.
+        layers: names of layers at whose outputs relevance is returned too; those of a nested
+            model with its name before them, "encoder/dense".
+        ledger: account for all relevance, see `tfrnnx.ledger.Ledger`; relevance methods only.
         jit_compile: compile with XLA, once for every batch size.
         **parameters: of the method, such as `low=` and `high=` of "dtd".
 
     Raises:
         UnknownNameError: for an unknown method.
-        ConfigError: for a parameter that the method does not take, or out of its range.
+        ConfigError: for a parameter that the method does not take, or out of its range; a layer
+            that the model does not have; a ledger of a method without relevance.
         UnsupportedLayerError: for a model or layer that cannot be explained.
+
+    Warns:
+        NegativeInputWarning: once, where the method's rules assume activations >= 0 and a layer's
+            input can be negative.
+        LogitWarning: once, where a final softmax or sigmoid is looked through.
 
     Example:
         >>> explainer = tfrnnx.Explainer(model, "dtd")
@@ -62,262 +97,283 @@ class Explainer:
         model: keras.Model,
         method: str | Method = "dtd",
         *,
+        layers: Sequence[str] = (),
+        ledger: bool = False,
         jit_compile: bool = False,
         **parameters: Any,
     ) -> None:
         self.model = model
         self.method = get_method(method, **parameters)
-        self.input_spec, self.classes = _signature(model)
-        target_spec = tf.TensorSpec([self.input_spec.shape[0]], tf.int32)
-        # autograph=False: it would wrap our exceptions in its own multi-line message.
-        self._function = tf.function(
-            self._explain,
-            input_signature=[self.input_spec, target_spec],
-            autograph=False,
-            jit_compile=jit_compile,
-        )
-        self._function.get_concrete_function()
+        if ledger and not self.method.propagates_relevance:
+            raise ConfigError(
+                "Expected a method that propagates relevance, such as lrp_epsilon, for a ledger. "
+                f"Received: {self.method.name!r}"
+            )
+        if layers and self.method.sampler is not None:
+            raise ConfigError(
+                "Expected a method of one point for the relevance of layers. "
+                f"Received: {self.method.name!r}"
+            )
+        if isinstance(layers, str):
+            raise ConfigError(f"Expected layers to be a list of names. Received: {layers!r}")
+        self.layers = tuple(layers)
+        self.ledger = ledger
+        self.jit_compile = jit_compile
+        self._graph = functional(model)
+        self._inputs = InputSpec(self._graph, token_inputs(self._graph))
+        if self.method.box is not None:
+            self._inputs.box = (*self.method.box, self.method.name)
+        self._functions: dict[Any, Any] = {}
+        self._lock = threading.Lock()
+        self._told = False
+        self._lost_masks: tuple[str, ...] = ()
+        self._trace()
 
-    def __call__(self, x: Any, target: Any = None) -> tf.Tensor:
-        """Return the relevance of the target logit, a tensor of x's shape.
+    @property
+    def input_specs(self) -> list[tf.TensorSpec]:
+        """Shape and dtype of each of the model's inputs, with their names."""
+        specs = zip(self._inputs.specs, self._inputs.names, strict=True)
+        return [tf.TensorSpec(spec.shape, spec.dtype, name=name) for spec, name in specs]
+
+    @property
+    def output_names(self) -> list[str]:
+        """Names of the model's outputs."""
+        return output_names(self._graph)
+
+    @property
+    def classes(self) -> int:
+        """How many classes the model's first output has."""
+        return classes_of(Form(), self._graph)
+
+    def __call__(self, x: Any, target: Any = None, *, mask: Any = None) -> Any:
+        """Return the relevance of the target at every value of x.
 
         Args:
-            x: floats (batch, ...) of the model's input shape; finite, and inside the box of
-                methods that have one.
-            target: None for the predicted class, an int, or ints (batch,).
+            x: floats (batch, ...) of the model's input shape, finite, and inside the box of
+                methods that have one; or tokens, which get the sum over their embedding. Of
+                several inputs a list, or a dict by their names. Ragged tensors are padded, with
+                a mask.
+            target: None for the predicted class, an int, or ints (batch,); a `Target` for time
+                steps, one of several outputs or a contrast; or a callable from the model's
+                outputs (logits) to one float a sample.
+            mask: of the steps to read, bool (batch, steps); for several inputs a list or dict.
+
+        Returns:
+            A tensor of x's shape, as nested as x; ragged where x is.
 
         Raises:
             InputError: naming what was expected of x or target and what was received. Tensors of
                 a surrounding `tf.function` have no values yet: `tf.errors.InvalidArgumentError`
                 when it runs.
         """
-        return self.explain(x, target).relevance
+        return self.explain(x, target, mask=mask).relevance
 
-    def explain(self, x: Any, target: Any = None) -> Explanation:
+    def explain(self, x: Any, target: Any = None, *, mask: Any = None) -> Explanation:
         """Return relevance, logits and the target used, as tensors. As `__call__` otherwise."""
-        x = self.as_input(x)
-        return self._function(x, self.as_target(target, x))
+        result, relevance = self._explain(x, target, mask)
+        return Explanation(relevance, result.outputs, result.target)
 
-    def as_input(self, x: Any) -> tf.Tensor:
-        """Return x as a tensor of the model's input.
+    def explain_fully(self, x: Any, target: Any = None, *, mask: Any = None) -> FullExplanation:
+        """Return as `explain`, and the relevance of the layers and the ledger asked for."""
+        result, relevance = self._explain(x, target, mask)
+        layers = {name: r[0] if len(r) == 1 else r for name, r in result.layers.items()}
+        ledger = None
+        if self.ledger:
+            axes = [range(1, r.shape.rank) for r in result.relevance]
+            inputs = {
+                name: tf.reduce_sum(tf.cast(r, tf.float64), list(axis))
+                for name, r, axis in zip(self._inputs.names, result.relevance, axes, strict=True)
+            }
+            ledger = Ledger(result.start, inputs, result.taken, result.initial_states)
+        return FullExplanation(relevance, result.outputs, result.target, layers, ledger)
 
-        Raises:
-            InputError: for another shape or dtype, or values that are not finite or outside the
-                method's box.
-        """
-        spec = self.input_spec
-        if isinstance(x, tf.RaggedTensor | tf.SparseTensor):
-            raise self._unfit(type(x).__name__)
-        if not tf.is_tensor(x):
-            try:
-                x = np.asarray(x)
-            except ValueError as error:
-                raise self._unfit(f"{type(x).__name__} ({error})") from None
-            if x.dtype.kind != "f":
-                raise self._unfit(f"dtype {x.dtype}")
-        elif not x.dtype.is_floating:
-            raise self._unfit(f"dtype {x.dtype.name}")
-        if not spec.shape.is_compatible_with(x.shape):
-            lacks_batch = spec.shape[1:].is_compatible_with(x.shape)
-            hint = "; add a batch axis, x[None]" if lacks_batch else ""
-            raise self._unfit(f"shape {_shape(x.shape)}{hint}")
-        x = tf.cast(x, spec.dtype)
-        self._check_values(x)
-        return x
-
-    def as_target(self, target: Any, x: tf.Tensor) -> tf.Tensor:
-        """Return the target of every sample of x, int32 (batch,), -1 for the predicted class.
+    def check(self, x: Any, target: Any = None, *, mask: Any = None) -> int | None:
+        """Check x and target as a call would; return how many samples there are.
 
         Raises:
-            InputError: for a target that is no class, or not one a sample.
+            InputError: as `__call__`.
         """
-        if target is None:
-            if tf.executing_eagerly():
-                return tf.constant(_PREDICTED, tf.int32, x.shape[:1])
-            return tf.fill(tf.shape(x)[:1], _PREDICTED)
-        if not tf.is_tensor(target):
-            given = target
-            try:
-                target = np.asarray(given)
-            except ValueError:  # ragged
-                raise self.unfit_target(repr(given)) from None
-            if target.dtype.kind not in "iu":
-                raise self.unfit_target(repr(target.tolist()))
-        elif not target.dtype.is_integer:
-            raise self.unfit_target(f"dtype {target.dtype.name}")
-        if len(target.shape) and not x.shape[:1].is_compatible_with(target.shape):
-            raise self.unfit_target(f"shape {tuple(target.shape)} for {x.shape[0]} samples")
-        # Compared before the cast to int32, which would wrap a large int64 around.
-        target = tf.convert_to_tensor(target)
-        inside = tf.reduce_all((target >= 0) & (target < tf.cast(self.classes, target.dtype)))
-        _require(
-            inside, self._expected_target, lambda: np.array2string(target.numpy(), threshold=8)
-        )
-        return tf.broadcast_to(tf.cast(target, tf.int32), tf.shape(x)[:1])
-
-    def _explain(self, x: tf.Tensor, target: tf.Tensor) -> Explanation:
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(x)
-            with primitives.explaining(self.method, x):
-                (logits,) = keras.tree.flatten(run_model(self.model, x))
-        predicted = tf.argmax(logits, -1, output_type=tf.int32)
-        target = tf.where(target == _PREDICTED, predicted, target)
-        at_target = tf.one_hot(target, self.classes, dtype=logits.dtype)
-        start = self.method.start(tf.reduce_sum(at_target * logits, -1))
-        arrived = tape.gradient(logits, x, output_gradients=at_target * start[:, None])
-        return Explanation(self.method.finish(arrived), logits, target)
-
-    def _check_values(self, x: tf.Tensor) -> None:
-        if 0 in x.shape:
-            return
-        if tf.executing_eagerly():
-            # NumPy, without a copy on the CPU: its minimum and maximum are NaN if a value is.
-            lowest, highest = x.numpy().min(), x.numpy().max()
-            finite = np.isfinite(lowest) and np.isfinite(highest)
-        else:
-            lowest, highest = tf.reduce_min(x), tf.reduce_max(x)
-            finite = tf.reduce_all(tf.math.is_finite(x))
-        _require(finite, self._expected_input, lambda: "NaN or Inf in x")
-        if self.method.box is not None:
-            low, high = self.method.box
-            _require(
-                (lowest >= low) & (highest <= high),
-                f"Expected x inside the box [low, high] = [{low}, {high}] of method "
-                f"{self.method.name!r}; scale x, or pass the data's low= and high=.",
-                lambda: f"values in [{lowest:g}, {highest:g}]",
-            )
-
-    @property
-    def _expected_input(self) -> str:
-        return f"Expected x to be finite floats of shape {_shape(self.input_spec.shape)}."
-
-    @property
-    def _expected_target(self) -> str:
-        return (
-            f"Expected target to be None, an int in [0, {self.classes - 1}], or one such int a "
-            "sample."
-        )
+        inputs = self._inputs.check(x, mask)
+        self._target(target, inputs)
+        return inputs.samples
 
     def unfit_target(self, received: str) -> InputError:
         """Return the error for a target that is not what is expected."""
-        return InputError(f"{self._expected_target} Received: {received}")
+        return InputError(f"{_expected('target', range(self.classes))} Received: {received}")
 
-    def _unfit(self, received: str) -> InputError:
-        return InputError(f"{self._expected_input} Received: {received}")
+    def _explain(self, x: Any, target: Any, mask: Any) -> tuple[Result, Any]:
+        inputs = self._inputs.check(x, mask)
+        form, classes = self._target(target, inputs)
+        function = self._function(form, tuple(mask is not None for mask in inputs.masks))
+        if any(inputs.ragged):
+            self._require_masks(inputs.ragged)
+        given = [mask for mask in inputs.masks if mask is not None]
+        result = function(inputs.values, given, classes)
+        parts = [
+            tf.RaggedTensor.from_tensor(r, tf.reduce_sum(tf.cast(mask, tf.int32), 1))
+            if ragged
+            else r
+            for r, mask, ragged in zip(result.relevance, inputs.masks, inputs.ragged, strict=True)
+        ]
+        return result, self._inputs.like(x, parts)
+
+    def _target(self, target: Any, inputs: Inputs) -> tuple[Form, Classes]:
+        """Return the form of a target, and the target of every sample."""
+        form, given = form_of(target, self._graph)
+        x = inputs.values[0]
+        classes = range(1 if form.score is not None else classes_of(form, self._graph))
+        steps = steps_of(form, self._graph) if form.steps else None
+        step_range = range(-(2**31), 2**31) if steps is None else range(-steps, steps)
+        step = 0 if given.step is None else given.step
+        return form, Classes(
+            _for_every_sample("target", given.index, classes, x),
+            _for_every_sample("contrast", given.contrast, classes, x),
+            _for_every_sample("step", step, step_range, x),
+        )
+
+    def _trace(self) -> None:
+        outputs = self._graph.outputs
+        try:
+            form, _ = form_of(None, self._graph)
+        except InputError:
+            # Of outputs that need a target of their own, the first, to find what is unsupported.
+            shape = outputs[0].shape
+            form = Form(steps=len(shape) == 3) if len(shape) in (1, 2, 3) else None
+        if form is None or not all(tf.as_dtype(x.dtype).is_floating for x in outputs):
+            shapes = ", ".join(f"{tuple(x.shape)} of {x.dtype}" for x in outputs)
+            raise UnsupportedLayerError(
+                "Expected a keras.Model of one or several outputs of floats, (batch, classes) or "
+                f"(batch, steps, classes). Received: {shapes}"
+            )
+        self._function(form, (False,) * len(self._inputs.specs))
+        self._tell()
+
+    def _function(self, form: Form, masked: tuple[bool, ...]) -> Any:
+        """Return the compiled function for a form of target."""
+        key = (form, masked)
+        with self._lock:
+            if key not in self._functions:
+                self._functions[key] = self._compiled(form, masked)
+            return self._functions[key]
+
+    def _compiled(self, form: Form, masked: tuple[bool, ...]) -> Any:
+        specs = self._inputs.specs
+        batch = specs[0].shape[0]
+        ints = tf.TensorSpec([batch], tf.int32)
+        masks = [
+            tf.TensorSpec([batch, spec.shape[1] if spec.shape.rank > 1 else None], tf.bool)
+            for spec, has_mask in zip(specs, masked, strict=True)
+            if has_mask
+        ]
+
+        def run(
+            inputs: list[tf.Tensor],
+            given: list[tf.Tensor],
+            classes: Classes,
+        ) -> Result:
+            left = iter(given)
+            result, record = explain_batch(
+                self._graph,
+                self.method,
+                form,
+                inputs,
+                [next(left) if has_mask else None for has_mask in masked],
+                classes,
+                tokens=self._inputs.tokens,
+                layers=self.layers,
+                ledger=self.ledger,
+            )
+            self._note(record)
+            return result
+
+        # autograph=False: it would wrap our exceptions in its own multi-line message.
+        function = tf.function(
+            run,
+            input_signature=[specs, masks, Classes(ints, ints, ints)],
+            autograph=False,
+            jit_compile=self.jit_compile,
+        )
+        function.get_concrete_function()
+        return function
+
+    def _note(self, record: Record) -> None:
+        """Keep what a trace found out."""
+        self._negative_inputs = tuple(dict.fromkeys(record.negative_inputs))
+        self._looked_through = tuple(dict.fromkeys(record.looked_through))
+        self._lost_masks = tuple(dict.fromkeys(record.lost_masks))
+        for entry in record.entries:
+            if entry.vocabulary is not None:
+                self._inputs.vocabularies[entry.number] = entry.vocabulary
+
+    def _tell(self) -> None:
+        """Warn, once, of what a user should know."""
+        if self._negative_inputs:
+            warnings.warn(
+                f"Method {self.method.name!r} assumes activations >= 0, and the inputs of "
+                f"{', '.join(self._negative_inputs)} can be negative: relevance there has no "
+                "meaning that the method was derived for. lrp_epsilon and lrp_alpha_beta fit.",
+                NegativeInputWarning,
+                stacklevel=4,
+            )
+        if self._looked_through:
+            warnings.warn(
+                f"The softmax or sigmoid of {', '.join(self._looked_through)} at the model's end "
+                "is looked through: what is explained is the logit before it.",
+                LogitWarning,
+                stacklevel=4,
+            )
+
+    def _require_masks(self, ragged: Sequence[bool]) -> None:
+        if self._lost_masks:
+            lost = ", ".join(self._lost_masks)
+            received = f"RaggedTensor, whose mask {lost} loses; pad it, with no mask"
+            raise self._inputs.unfit(list(ragged).index(True), received)
 
 
-def explain(
-    model: keras.Model,
-    x: Any,
-    method: str | Method = "dtd",
-    target: Any = None,
-    *,
-    batch_size: int = 128,
-    verbose: int | str = "auto",
-    **parameters: Any,
-) -> Any:
-    """Return the relevance of the target logit at every value of x.
+def _expected(name: str, allowed: range) -> str:
+    none = "None, " if name == "target" else ""
+    return (
+        f"Expected {name} to be {none}an int in [{allowed[0]}, {allowed[-1]}], or one such int a "
+        "sample."
+    )
 
-    Args:
-        model: as for `Explainer`.
-        x: floats (samples, ...), an array or tensor, explained in batches; or a
-            `tf.data.Dataset` of batches, whose elements are x or tuples that start with x.
-        method: the name of a method ("dtd", "sa", "gb", "gradient"), or a `Method`.
-        target: None for the predicted class of each sample, an int, or ints (samples,).
-        batch_size: how many samples of an array are explained at once, which bounds the memory.
-        verbose: 1 shows a progress bar, 0 does not; "auto" shows it for more than one batch.
-        **parameters: of the method.
 
-    Returns:
-        A NumPy array of x's shape. For a dataset, an iterator over such arrays, one a batch: what
-        they add up to need not fit in memory.
+def _for_every_sample(name: str, given: Any, allowed: range, x: tf.Tensor) -> tf.Tensor:
+    """Return an int for every sample of x, int32 (batch,); -1 where none is given.
 
     Raises:
-        InputError: naming what was expected of x or target and what was received.
-        UnknownNameError, ConfigError, UnsupportedLayerError: as `Explainer`.
+        InputError: for ints that are not allowed, or not one a sample.
     """
-    explainer = _cached_explainer(model, method, parameters)
-    if isinstance(x, tf.data.Dataset):
-        batches = (element[0] if isinstance(element, tuple) else element for element in x)
-        total = int(x.cardinality())
-        return _explained(explainer, batches, target, total if total >= 0 else None, verbose)
-    batch_size = whole_number("batch_size", batch_size, minimum=1)
-    # Checked as a whole first: a mistake in the last sample should not cost the wait for it.
-    x = explainer.as_input(x)
-    explainer.as_target(target, x)
-    starts = range(0, max(1, x.shape[0]), batch_size)
-    batches = (x[i : i + batch_size] for i in starts)
-    return np.concatenate(list(_explained(explainer, batches, target, len(starts), verbose)))
+    expected = _expected(name, allowed)
+
+    def unfit(received: str) -> InputError:
+        return InputError(f"{expected} Received: {received}")
+
+    if given is None:
+        if tf.executing_eagerly():
+            return tf.constant(PREDICTED, tf.int32, x.shape[:1])
+        return tf.fill(tf.shape(x)[:1], PREDICTED)
+    value = given
+    if not tf.is_tensor(value):
+        try:
+            value = np.asarray(given)
+        except ValueError:  # ragged
+            raise unfit(repr(given)) from None
+        if value.dtype.kind not in "iu":
+            raise unfit(repr(value.tolist()))
+    elif not value.dtype.is_integer:
+        raise unfit(f"dtype {value.dtype.name}")
+    if len(value.shape) and not x.shape[:1].is_compatible_with(value.shape):
+        raise unfit(f"shape {tuple(value.shape)} for {x.shape[0]} samples")
+    # Compared before the cast to int32, which would wrap a large int64 around.
+    value = tf.convert_to_tensor(value)
+    if value.dtype.is_unsigned:
+        value = tf.cast(value, tf.int64)
+    inside = tf.reduce_all(
+        (tf.cast(value, tf.int64) >= allowed[0]) & (tf.cast(value, tf.int64) <= allowed[-1])
+    )
+    require(inside, expected, lambda: np.array2string(value.numpy(), threshold=8))
+    return tf.broadcast_to(tf.cast(value, tf.int32), tf.shape(x)[:1])
 
 
-def _explained(
-    explainer: Explainer,
-    batches: Iterable[Any],
-    target: Any,
-    total: int | None,
-    verbose: int | str,
-) -> Iterator[np.ndarray]:
-    """Yield the relevance of every batch, under a progress bar."""
-    shown = total != 1 if verbose == "auto" else bool(verbose)
-    # Where the bar cannot be redrawn in place, such as in a log file, one line at the end.
-    progress = keras.utils.Progbar(total, verbose=1 if sys.stdout.isatty() else 2)
-    start = 0
-    for done, batch in enumerate(batches, 1):
-        x = explainer.as_input(batch)
-        stop = start + x.shape[0]
-        targets = target if np.ndim(target) == 0 else target[start:stop]
-        yield explainer(x, targets).numpy()
-        start = stop
-        if shown:
-            progress.update(done)
-    if np.ndim(target) and start < len(target):
-        raise explainer.unfit_target(f"{len(target)} for {start} samples")
-
-
-# Tracing takes seconds, so that `explain` keeps what it compiled, for as long as the model lives.
-_explainers: WeakKeyDictionary[keras.Model, dict[Any, Explainer]] = WeakKeyDictionary()
-
-
-def _cached_explainer(
-    model: keras.Model, method: str | Method, parameters: dict[str, Any]
-) -> Explainer:
-    get_method(method, **parameters)  # names may be of any type before they are checked
-    _signature(model)
-    key = (method, tuple(sorted(parameters.items())))
-    known = _explainers.setdefault(model, {})
-    if key not in known:
-        known[key] = Explainer(weakref.proxy(model), method, **parameters)
-    return known[key]
-
-
-def _signature(model: Any) -> tuple[tf.TensorSpec, int]:
-    """Return the spec of the model's input and its number of classes."""
-    expected = "Expected a built keras.Model with one input of floats and one output of logits"
-    try:
-        (x,), (logits,) = model.inputs, model.outputs
-    except (AttributeError, TypeError, ValueError):
-        raise UnsupportedLayerError(
-            f"{expected}, functional or Sequential. Received: {type(model).__name__}"
-            + (f" {model.name!r}" if isinstance(model, keras.Model) else "")
-        ) from None
-    spec = tf.TensorSpec(x.shape, x.dtype)
-    if not spec.dtype.is_floating or len(logits.shape) != 2 or logits.shape[-1] is None:
-        raise UnsupportedLayerError(
-            f"{expected} (batch, classes). Received: input {_shape(x.shape)} of {x.dtype}, output "
-            f"{_shape(logits.shape)}"
-        )
-    return spec, int(logits.shape[-1])
-
-
-def _shape(shape: Any) -> str:
-    sizes = ["batch" if i == 0 and n is None else str(n) for i, n in enumerate(shape)]
-    return f"({', '.join(sizes)})"
-
-
-def _require(condition: tf.Tensor, expected: str, received: Callable[[], str]) -> None:
-    """Raise InputError unless the condition holds; inside a graph, assert it."""
-    if tf.executing_eagerly():
-        if not condition:
-            raise InputError(f"{expected} Received: {received()}")
-    else:
-        tf.debugging.Assert(condition, [expected])
+__all__ = ["Explainer", "Explanation", "FullExplanation", "Target"]

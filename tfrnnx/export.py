@@ -10,6 +10,8 @@ import tensorflow as tf
 from tfrnnx.errors import OutputError
 from tfrnnx.explain import Explainer
 from tfrnnx.files import atomic
+from tfrnnx.handlers import functional
+from tfrnnx.targets import Target, output_names
 
 DEFAULT_METHODS = ("sa", "gb", "dtd")
 
@@ -22,13 +24,20 @@ def export(
 ) -> None:
     """Write a TensorFlow SavedModel that predicts and explains.
 
-    Its endpoints, each for any batch size, are `serve(x)` -> logits, and for every method
-    `explain_<method>(x)` or `explain_<method>(x, target)` -> a dict of relevance (the shape of
-    x), logits (batch, classes) and target, int32 (batch,): the given one, or the predicted class.
-    They are attributes of what `tf.saved_model.load` returns, and signatures for TensorFlow
-    Serving (`serving_default` is `serve`; `explain_<method>` there is the one without target).
-    What is explained is checked as in `tfrnnx.explain`; mistakes raise
+    Its endpoints, each for any batch size, are `serve(x)` -> the model's output, and for every
+    method `explain_<method>(x)` or `explain_<method>(x, target)` -> a dict of relevance (the
+    shape of x), logits (batch, classes) and target, int32 (batch,): the given one, or the
+    predicted class. They are attributes of what `tf.saved_model.load` returns, and signatures for
+    TensorFlow Serving (`serving_default` is `serve`; `explain_<method>` there is the one without
+    target). What is explained is checked as in `tfrnnx.explain`; mistakes raise
     `tf.errors.InvalidArgumentError`.
+
+    Of a model with outputs (batch, steps, classes) the endpoints take a step too, int (batch,):
+    `explain_<method>(x, target, step)`, and (x, step=step) for the predicted class; their
+    signatures are `explain_<method>` of the last step. Of a model with several inputs, x is a
+    dict by their names, and the relevances are `relevance_<input>`. Of a model with several
+    outputs, `explain_<method>_<output>` explains one of them, and the logits are
+    `logits_<output>`.
 
     Args:
         model: as for `tfrnnx.Explainer`.
@@ -49,42 +58,96 @@ def export(
     module = tf.Module()
     # Endpoints read the variables themselves: what is saved are the weights as they are now.
     module.model_variables = [variable.value for variable in model.variables]
-    explainers = {
-        f"explain_{name}": Explainer(model, name, **parameters.get(name, {})) for name in methods
-    }
-    x = _named(tf.TensorSpec(model.inputs[0].shape, model.inputs[0].dtype), "x")
+    explainers = {name: Explainer(model, name, **parameters.get(name, {})) for name in methods}
+    graph = functional(model)
+    x = _input_specs(graph)
 
-    def serve(x: tf.Tensor) -> tf.Tensor:
-        return model(x, training=False)
+    def serve(x: Any) -> Any:
+        outputs = keras.tree.flatten(graph(_nested(graph, x), training=False))
+        return outputs[0] if len(outputs) == 1 else _by_name("output", graph, outputs)
 
     module.serve = tf.function(serve, input_signature=[x], autograph=False)
     signatures = {"serving_default": module.serve, "serve": module.serve}
     for name, explainer in explainers.items():
-        endpoint = _endpoint(explainer)
-        setattr(module, name, endpoint)
-        signatures[name] = endpoint.get_concrete_function(x)
+        for number in range(len(graph.outputs)):
+            suffix = f"_{output_names(graph)[number]}" if len(graph.outputs) > 1 else ""
+            endpoint = _endpoint(explainer, graph, number)
+            setattr(module, f"explain_{name}{suffix}", endpoint)
+            signatures[f"explain_{name}{suffix}"] = endpoint.get_concrete_function(x)
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     with atomic(path) as fresh:
         tf.saved_model.save(module, str(fresh), signatures=signatures, options=options)
 
 
-def _endpoint(explainer: Explainer) -> Any:
-    """Return the explainer as a function that has been traced for (x) and for (x, target)."""
+def _endpoint(explainer: Explainer, graph: keras.Model, number: int) -> Any:
+    """Return the explainer of an output as a function traced for all it can be called with."""
+    steps = len(graph.outputs[number].shape) == 3
 
-    def explain(x: tf.Tensor, target: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
-        return explainer.explain(x, target)._asdict()
+    def explained(x: Any, target: Any, step: Any) -> dict[str, tf.Tensor]:
+        explanation = explainer.explain(_nested(graph, x), Target(target, step=step, output=number))
+        relevance = keras.tree.flatten(_as_list(graph, explanation.relevance))
+        logits = keras.tree.flatten(explanation.logits)
+        return {
+            **_by_name("relevance", graph, relevance, graph.inputs),
+            **_by_name("logits", graph, logits),
+            "target": explanation.target,
+        }
 
-    endpoint = tf.function(explain, autograph=False)
-    x = _named(explainer.input_spec, "x")
+    def explain(x: Any, target: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
+        return explained(x, target, None)
+
+    def explain_step(
+        x: Any, target: tf.Tensor | None = None, step: tf.Tensor | None = None
+    ) -> dict[str, tf.Tensor]:
+        return explained(x, target, -1 if step is None else step)
+
+    endpoint = tf.function(explain_step if steps else explain, autograph=False)
+    x = _input_specs(graph)
     endpoint.get_concrete_function(x)
     for dtype in (tf.int32, tf.int64):  # TensorFlow's and NumPy's integers
-        endpoint.get_concrete_function(x, tf.TensorSpec([None], dtype, name="target"))
+        target = tf.TensorSpec([None], dtype, name="target")
+        endpoint.get_concrete_function(x, target)
+        if steps:
+            step = tf.TensorSpec([None], dtype, name="step")
+            endpoint.get_concrete_function(x, target, step)
+            endpoint.get_concrete_function(x, step=step)
     return endpoint
+
+
+def _input_names(graph: keras.Model) -> list[str]:
+    return [x._keras_history.operation.name for x in graph.inputs]
+
+
+def _input_specs(graph: keras.Model) -> Any:
+    """Return the spec of x: of several inputs a dict by their names."""
+    inputs = graph.inputs
+    if len(inputs) == 1:
+        return tf.TensorSpec(inputs[0].shape, inputs[0].dtype, name="x")
+    names = _input_names(graph)
+    return {
+        name: tf.TensorSpec(x.shape, x.dtype, name=name)
+        for name, x in zip(names, inputs, strict=True)
+    }
+
+
+def _as_list(graph: keras.Model, x: Any) -> list[Any]:
+    return [x[name] for name in _input_names(graph)] if isinstance(x, dict) else [x]
+
+
+def _nested(graph: keras.Model, x: Any) -> Any:
+    """Return x as the model takes it."""
+    return keras.tree.pack_sequence_as(graph.input, _as_list(graph, x))
+
+
+def _by_name(
+    kind: str, graph: keras.Model, tensors: Sequence[tf.Tensor], inputs: Any = None
+) -> dict[str, tf.Tensor]:
+    """Return tensors for the inputs or outputs of a model by their names."""
+    if len(tensors) == 1:
+        return {kind: tensors[0]}
+    names = output_names(graph) if inputs is None else _input_names(graph)
+    return {f"{kind}_{name}": x for name, x in zip(names, tensors, strict=True)}
 
 
 def _is_empty(path: Path) -> bool:
     return path.is_dir() and not any(path.iterdir())
-
-
-def _named(spec: tf.TensorSpec, name: str) -> tf.TensorSpec:
-    return tf.TensorSpec(spec.shape, spec.dtype, name=name)

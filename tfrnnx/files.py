@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,41 @@ def remove_partials(folder: Path) -> None:
     """Remove what killed processes left half-written in this folder."""
     for path in folder.glob(f"{_PARTIAL}*"):
         shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def locked(folder: Path, when_taken: Callable[[], None]) -> Iterator[bool]:
+    """Hold the lock of `folder`, which no other process or thread then holds.
+
+    The lock is on the folder itself, leaves no file and ends with the process, however that ends.
+    Yields False, without a lock, on systems and file systems that have none.
+
+    Args:
+        folder: that is there.
+        when_taken: called if another holds the lock: what it raises is passed on, else the other's
+            end is waited for.
+
+    Raises:
+        OSError: if the folder cannot be opened.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield False
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            when_taken()
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError:
+            yield False
+            return
+        yield True
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path: Path, value: Any) -> None:

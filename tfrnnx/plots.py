@@ -14,6 +14,7 @@ from tfrnnx.files import atomic
 _COLORS = "RdBu_r"  # white is zero: empty space reads as "nothing here"
 _COLUMN_INCHES, _ROW_INCHES = 2.6, 0.95
 _DPI = 150
+_LARGEST_ASPECT = 8
 
 
 def heatmaps(
@@ -21,16 +22,18 @@ def heatmaps(
     relevance: Mapping[str, np.ndarray],
     captions: Sequence[str],
     items: int = 1,
+    box: tuple[float, float] = (-1.0, 1.0),
 ) -> Figure:
     """Draw a column a sample: the input in grey on top, below it a row a method (poster figure 3).
 
     Each map is divided by its own largest |R|; red is positive, blue negative, white zero.
 
     Args:
-        sequences: (samples, steps, height, columns), in [-1, 1].
+        sequences: (samples, steps, height, columns), in the box.
         relevance: for every method's name, an array of the sequences' shape.
         captions: a line above every sample.
         items: images side by side in a sequence; lines are drawn between them.
+        box: the values that are drawn in black and in white.
 
     Returns:
         A matplotlib figure.
@@ -45,7 +48,7 @@ def heatmaps(
     for row, (name, maps) in enumerate(rows.items()):
         for column, image in enumerate(to_image(maps)):
             ax = axes[row, column]
-            draw_picture(ax, image, items, is_input=name == "input")
+            draw_picture(ax, image, items, box if name == "input" else None)
             if name == "input":
                 ax.set_title(captions[column], fontsize=9)
             if column == 0:
@@ -53,23 +56,26 @@ def heatmaps(
     return figure
 
 
-def draw_picture(ax: Axes, picture: np.ndarray, items: int, is_input: bool) -> None:
+def draw_picture(
+    ax: Axes, picture: np.ndarray, items: int, box: tuple[float, float] | None
+) -> None:
     """Draw one input in grey, or one map of relevance divided by its largest |R|.
 
     Args:
         ax: to draw into.
-        picture: (height, width), in [-1, 1] if it is an input.
+        picture: (height, width).
         items: images side by side; lines are drawn between them.
-        is_input: or relevance.
+        box: the values that are drawn in black and in white, of an input. None: it is relevance.
     """
-    largest = 1 if is_input else np.abs(picture).max()
-    ax.imshow(
-        picture / largest if largest > 0 else picture,
-        cmap="gray" if is_input else _COLORS,
-        vmin=-1,
-        vmax=1,
-        interpolation="nearest",
-    )
+    if box is None:
+        largest = np.abs(picture).max()
+        picture = picture / largest if largest > 0 else picture
+    low, high = box or (-1, 1)
+    colors = "gray" if box else _COLORS
+    height, width = picture.shape
+    # The strips of a sequence without rows would be too thin to see.
+    aspect = "equal" if max(height, width) <= _LARGEST_ASPECT * min(height, width) else "auto"
+    ax.imshow(picture, cmap=colors, vmin=low, vmax=high, interpolation="nearest", aspect=aspect)
     for item in range(1, items):
         ax.axvline(item * picture.shape[1] / items - 0.5, color="0.6", linewidth=0.6)
     ax.set_xticks([])

@@ -4,12 +4,14 @@ import csv
 import importlib.metadata
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from tfrnnx.errors import ConfigError, ModelFileError, OutputError
-from tfrnnx.files import atomic, is_partial, output_error, remove_partials, write_json
+from tfrnnx.files import atomic, is_partial, locked, output_error, remove_partials, write_json
 
 _SMALL_SET = 5_000
 _LARGEST_SEED = 2**32 - 1  # NumPy's
@@ -104,6 +106,29 @@ class Run:
         """Return the run that a model file or folder belongs to, if it does to one."""
         path = Path(path)
         return cls(path if path.is_dir() else path.parent)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep others from training in the folder, which is made if it is missing.
+
+        Raises:
+            OutputError: if another process or thread trains in it, or it cannot be made.
+        """
+        with ExitStack() as stack:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(locked(self.folder, self._refuse))
+            except OutputError:
+                raise
+            except OSError as error:
+                raise output_error(self.folder, error) from error
+            yield
+
+    def _refuse(self) -> None:
+        raise OutputError(
+            f"Expected {self.folder} to be in use by no other process. Received: a folder that "
+            "another training writes to; wait for its end, or choose another with --out"
+        ) from None
 
     def open(self, config: TrainConfig, overwrite: bool = False) -> None:
         """Make the folder this configuration's, or check that it is.

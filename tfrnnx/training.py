@@ -91,7 +91,7 @@ def check(config: TrainConfig, data: ImageSet) -> None:
     """
     _, validation = _split(data.train, config.seed)
     for images in (data.test, validation):  # training images are more than these
-        _sequences(images, config)
+        _sequences(images, config, batch_size=config.batch_size)
     _new_model(config, data)
 
 

@@ -1,12 +1,19 @@
 """What the programs have in common."""
 
+import inspect
+import signal
 import sys
+import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 from absl import app, flags, logging
 
-from tfrnnx.errors import InputError, TfrnnxError
+from tfrnnx.errors import ConfigError, InputError, TfrnnxError, TfrnnxWarning
+from tfrnnx.methods import methods
+
+_BOX = ("low", "high")
 
 
 def start(
@@ -38,19 +45,63 @@ def start(
             # Saving a model would print a page of INFO; --verbosity=0 brings it back.
             logging.set_verbosity(logging.WARNING)
             tf.get_logger().setLevel("WARNING")
+        warnings.showwarning = _show_warning
         try:
             if len(argv) > 1:
                 raise flags.Error(f"Expected flags only. Received: {' '.join(argv[1:])}")
             program()
-        except (TfrnnxError, flags.Error) as error:
-            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-            return 1
-        except KeyboardInterrupt:
-            print(interrupted, file=sys.stderr)
-            return 130
+        except (Exception, KeyboardInterrupt) as error:
+            if received or isinstance(error, KeyboardInterrupt):
+                print(interrupted, file=sys.stderr)
+                return 130
+            if isinstance(error, TfrnnxError | flags.Error):
+                return _tell(error)
+            raise
         return 0
 
-    app.run(main)
+    received = _interrupts()
+    app.run(main, flags_parser=_parse)
+
+
+def _interrupts() -> list[int]:
+    """Return a list that grows with every Ctrl-C.
+
+    A KeyboardInterrupt while TensorFlow traces a function was seen to come out as AssertionError
+    and as SystemError.
+    """
+    received: list[int] = []
+
+    def interrupt(number: int, frame: Any) -> None:
+        received.append(number)
+        signal.default_int_handler(number, frame)
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored
+        signal.signal(signal.SIGINT, interrupt)
+    return received
+
+
+def _parse(argv: Sequence[str]) -> Sequence[str]:
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:  # absl would tell it in two lines
+        sys.exit(_tell(error))
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *args: Any) -> None:
+    """Print what a user should know as one line; other warnings as Python does."""
+    if issubclass(category, TfrnnxWarning):
+        print(f"note: {message}", file=sys.stderr)
+    else:
+        _python_warning(message, category, *args)
+
+
+_python_warning = warnings.showwarning
+
+
+def _tell(error: Exception) -> int:
+    """Print a mistake as one line; return the exit code."""
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    return 1
 
 
 def integers(name: str, values: Sequence[str] | None) -> list[int] | None:
@@ -65,3 +116,59 @@ def integers(name: str, values: Sequence[str] | None) -> list[int] | None:
         raise InputError(
             f"Expected --{name} to be integers, comma-separated. Received: {','.join(values or [])}"
         ) from None
+
+
+def define_method_flags(name: str, default: Sequence[str]) -> None:
+    """Define the flag that chooses methods, and those of their parameters.
+
+    Args:
+        name: of the flag.
+        default: names of methods.
+    """
+    flags.DEFINE_list(
+        name, list(default), f"Some of {', '.join(methods.names())}; comma-separated."
+    )
+    flags.DEFINE_float("low", -1.0, "The least value that x can take, for methods with a box.")
+    flags.DEFINE_float("high", 1.0, "The greatest value that x can take, for methods with a box.")
+    flags.DEFINE_list(
+        "parameters",
+        [],
+        "Other parameters, such as epsilon=0.01,gates=half, for the methods that take them.",
+    )
+
+
+def method_parameters(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return for every chosen method the parameters that the flags give it.
+
+    Raises:
+        InputError: if none is chosen.
+        UnknownNameError: for an unknown method.
+        ConfigError: for a parameter that no chosen method takes, or no name=value.
+    """
+    if not names:
+        raise InputError(f"Expected some of {', '.join(methods.names())}. Received: none")
+    given = {name: flags.FLAGS[name].value for name in _BOX if flags.FLAGS[name].present}
+    given |= dict(_parameter(text) for text in flags.FLAGS.parameters)
+    parameters: dict[str, dict[str, Any]] = {}
+    for method in names:
+        known = inspect.signature(methods[method]).parameters
+        parameters[method] = {name: value for name, value in given.items() if name in known}
+    for name in given:
+        if not any(name in taken for taken in parameters.values()):
+            flag = f"--{name}" if name in _BOX else f"--parameters={name}"
+            raise ConfigError(
+                f"Expected a method that takes {name} beside {flag}. Received: {', '.join(names)}"
+            )
+    return parameters
+
+
+def _parameter(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"Expected --parameters to be name=value. Received: {text!r}")
+    for kind in (int, float):
+        try:
+            return name, kind(value)
+        except ValueError:
+            continue
+    return name, {"true": True, "false": False}.get(value.lower(), value)

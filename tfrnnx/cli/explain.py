@@ -1,29 +1,34 @@
 """Explain what a trained model decides: relevance as .npz, and a picture of it.
 
-Explains test sequences of the data set that the model was trained on (--index), or sequences of
-your own (--images). The .npz holds x, logits, target and an array of x's shape for every method;
-the picture shows the first 12 samples.
+Explains test sequences of the data set that the model was trained on (--index), sequences of
+images of your own (--images), or the inputs of any Keras model that can be explained (--inputs).
+The .npz holds x, logits, target and an array of x's shape for every method (of several inputs
+x.<input> and <method>.<input>); the picture shows the first 12 samples.
 
 Examples:
   bin/explain --model=saved_models/digits-convrlstm --index=0,3,5
   bin/explain --model=model.keras --images=sequences.npy --method=dtd --target=3
+  bin/explain --model=any.keras --inputs=x.npy --method=lrp_epsilon --parameters=epsilon=0.01
 """
 
 from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
 from absl import flags
 
-from tfrnnx.cli.common import integers, start
-from tfrnnx.data import datasets, load, read_sequences
-from tfrnnx.errors import InputError, UnsupportedLayerError
-from tfrnnx.explain import Explainer, Explanation
+from tfrnnx.bulk import explain_arrays
+from tfrnnx.cli.common import define_method_flags, integers, method_parameters, start
+from tfrnnx.data import datasets, load, read_inputs, read_sequences
+from tfrnnx.errors import InputError
+from tfrnnx.explain import Explainer, FullExplanation
 from tfrnnx.export import DEFAULT_METHODS
 from tfrnnx.files import atomic
-from tfrnnx.methods import methods
 from tfrnnx.plots import heatmaps, save_figure
 from tfrnnx.runs import Run, TrainConfig
 from tfrnnx.saved import load_model
+from tfrnnx.targets import Target
 from tfrnnx.training import EVALUATION_BATCH, test_sequences
 
 FLAGS = flags.FLAGS
@@ -32,9 +37,7 @@ _SHOWN = 12
 
 def _define_flags() -> None:
     flags.DEFINE_string("model", None, "A .keras file, or a folder that bin/train wrote.")
-    flags.DEFINE_list(
-        "method", list(DEFAULT_METHODS), f"Some of {', '.join(methods.names())}; comma-separated."
-    )
+    define_method_flags("method", DEFAULT_METHODS)
     flags.DEFINE_list("index", ["0", "1", "2", "3", "4", "5"], "Which test sequences to explain.")
     flags.DEFINE_string(
         "images",
@@ -43,9 +46,17 @@ def _define_flags() -> None:
         "pictures (n, height, width), or one picture as .png or .jpg. Floats are taken as they "
         "are, uint8 is scaled to [-1, 1].",
     )
+    flags.DEFINE_string(
+        "inputs",
+        None,
+        "Explain these instead, of any model: a .npy file with its input (n, ...), or a .npz file "
+        "with an array for each input, called as it.",
+    )
     flags.DEFINE_list(
         "target", None, "The class to explain, or one for every sequence; default: the predicted."
     )
+    flags.DEFINE_integer("step", None, "Which time step of an output of sequences to explain.")
+    flags.DEFINE_string("output", None, "Which of several outputs to explain: its name.")
     flags.DEFINE_enum(
         "dataset",
         None,
@@ -60,57 +71,105 @@ def _define_flags() -> None:
 
 
 def _explain() -> None:
-    if not FLAGS.method:
-        raise InputError(
-            f"Expected --method to be some of {', '.join(methods.names())}. Received: none"
-        )
     model = load_model(FLAGS.model)
-    explainers = {name: Explainer(model, name) for name in FLAGS.method}
-    if len(model.input_shape) != 4 or None in model.input_shape[1:]:
-        raise UnsupportedLayerError(
-            "Expected a model of sequences (batch, steps, height, columns). Received: input "
-            f"{model.input_shape}"
-        )
-    if FLAGS.images:
-        x, labels, items = read_sequences(FLAGS.images, model.input_shape[1:]), None, 1
-    else:
-        x, labels, items = _test_sequences()
-    targets = integers("target", FLAGS.target)
-    target = targets[0] if targets and len(targets) == 1 else targets
-    explained = {name: _explained(explainer, x, target) for name, explainer in explainers.items()}
-
-    relevance = {name: explanation.relevance for name, explanation in explained.items()}
+    explainers = {
+        name: Explainer(model, name, **parameters)
+        for name, parameters in method_parameters(FLAGS.method).items()
+    }
+    specs = next(iter(explainers.values())).input_specs
+    x, labels, items, box = _given([spec.name for spec in specs], specs)
+    target = _target()
+    explained = {
+        name: explain_arrays(explainer, x, target, batch_size=EVALUATION_BATCH, verbose=0)
+        for name, explainer in explainers.items()
+    }
     some = next(iter(explained.values()))
-    arrays = {"x": x, "logits": some.logits, "target": some.target, **relevance}
+    logits = _logits(some, explainers)
+    arrays = {**_by_input("x", x), "logits": logits, "target": some.target}
+    for name, explanation in explained.items():
+        arrays |= _by_input(name, explanation.relevance)
     if labels is not None:
         arrays["label"] = labels
-    shown = slice(_SHOWN)
-    figure = heatmaps(
-        x[shown],
-        {name: values[shown] for name, values in relevance.items()},
-        _captions(some.logits[shown], some.target[shown], labels),
-        items,
-    )
     archive, picture = _outputs(FLAGS.out)
     with atomic(archive) as fresh:
         np.savez_compressed(fresh, **arrays)
-        save_figure(figure, picture)
-    for name, values in relevance.items():
-        sums = " ".join(f"{total:.4g}" for total in values[shown].sum(axis=(1, 2, 3)))
-        print(f"{name:<9} sums {sums}{' ...' if len(x) > _SHOWN else ''}")
-    print(f"relevance {archive}\npicture   {picture}")
+        pictures = _draw(x, explained, _captions(logits, some.target, labels), items, box, picture)
+    for name, explanation in explained.items():
+        parts = keras.tree.flatten(explanation.relevance)
+        sums = sum(part[:_SHOWN].reshape(len(part[:_SHOWN]), -1).sum(1) for part in parts)
+        said = " ".join(f"{total:.4g}" for total in sums)
+        print(f"{name:<9} sums {said}{' ...' if len(parts[0]) > _SHOWN else ''}")
+    print(f"relevance {archive}")
+    for path in pictures:
+        print(f"picture   {path}")
 
 
-def _explained(explainer: Explainer, x: np.ndarray, target: list[int] | int | None) -> Explanation:
-    """Return the explanation of all samples, in batches that bound the memory, as arrays."""
-    explainer.as_target(target, explainer.as_input(x))
-    batches = []
-    for first in range(0, len(x), EVALUATION_BATCH):
-        part = slice(first, first + EVALUATION_BATCH)
-        batches.append(
-            explainer.explain(x[part], target[part] if isinstance(target, list) else target)
+def _given(names: list[str], specs: Any) -> tuple[Any, np.ndarray | None, int, Any]:
+    """Return what to explain, its labels, how many items it has and the values drawn in grey."""
+    if FLAGS.inputs:
+        return read_inputs(FLAGS.inputs, names), None, 1, None
+    shape = specs[0].shape
+    if len(specs) > 1 or len(shape) != 4 or None in shape[1:]:
+        raise InputError(
+            "Expected --inputs for a model of other inputs than sequences of images, (batch, "
+            f"steps, height, columns). Received: inputs {', '.join(str(s.shape) for s in specs)}"
         )
-    return Explanation(*(np.concatenate(parts) for parts in zip(*batches, strict=True)))
+    box = (FLAGS.low, FLAGS.high)
+    if FLAGS.images:
+        return read_sequences(FLAGS.images, tuple(shape[1:])), None, 1, box
+    return (*_test_sequences(), box)
+
+
+def _target() -> Target:
+    targets = integers("target", FLAGS.target)
+    index = targets[0] if targets and len(targets) == 1 else targets
+    return Target(index, step=FLAGS.step, output=FLAGS.output)
+
+
+def _logits(explanation: FullExplanation, explainers: dict[str, Explainer]) -> np.ndarray:
+    """Return the logits that were explained, (samples, classes)."""
+    outputs = keras.tree.flatten(explanation.logits)
+    names = list(next(iter(explainers.values())).output_names)
+    logits = outputs[names.index(FLAGS.output)] if FLAGS.output else outputs[0]
+    logits = logits[:, FLAGS.step] if logits.ndim == 3 else logits
+    return logits[:, None] if logits.ndim == 1 else logits
+
+
+def _by_input(name: str, x: Any) -> dict[str, np.ndarray]:
+    if isinstance(x, dict):
+        return {f"{name}.{key}": part for key, part in x.items()}
+    return {name: x}
+
+
+def _draw(
+    x: Any,
+    explained: dict[str, FullExplanation],
+    captions: list[str],
+    items: int,
+    box: tuple[float, float] | None,
+    path: Path,
+) -> list[Path]:
+    """Draw every input that has a time axis; return the pictures' paths."""
+    paths = []
+    for key in x if isinstance(x, dict) else (None,):
+        values = x if key is None else x[key]
+        if not 2 <= values.ndim <= 4:
+            continue
+        relevance = {
+            name: _as_images(each.relevance if key is None else each.relevance[key])
+            for name, each in explained.items()
+        }
+        span = box or (float(values.min()), float(values.max()) or 1.0)
+        figure = heatmaps(_as_images(values), relevance, captions[:_SHOWN], items, span)
+        paths.append(path if key is None else path.with_name(f"{path.stem}-{key}.png"))
+        save_figure(figure, paths[-1])
+    return paths
+
+
+def _as_images(x: np.ndarray) -> np.ndarray:
+    """Return the first samples as (samples, steps, height, columns): features are rows."""
+    x = x[:_SHOWN]
+    return x if x.ndim == 4 else x.reshape(*x.shape[:2], -1, 1)
 
 
 def _outputs(out: str) -> tuple[Path, Path]:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from absl import flags
 
-from tfrnnx.cli.common import start
+from tfrnnx.cli.common import define_method_flags, method_parameters, start
 from tfrnnx.export import DEFAULT_METHODS, export
-from tfrnnx.methods import methods
 from tfrnnx.runs import Run
 from tfrnnx.saved import load_model
+from tfrnnx.targets import output_names
 
 FLAGS = flags.FLAGS
 
@@ -24,17 +24,17 @@ def _define_flags() -> None:
     flags.DEFINE_string(
         "out", None, "The folder to write. By default saved_model/ beside the file."
     )
-    flags.DEFINE_list(
-        "methods", list(DEFAULT_METHODS), f"Some of {', '.join(methods.names())}; comma-separated."
-    )
+    define_method_flags("methods", DEFAULT_METHODS)
     flags.mark_flag_as_required("model")
 
 
 def _export() -> None:
     model = load_model(FLAGS.model)
     out = Path(FLAGS.out) if FLAGS.out else Run.of_model(FLAGS.model).saved_model
-    export(model, out, FLAGS.methods)
-    endpoints = ["serve", *(f"explain_{name}" for name in FLAGS.methods)]
+    parameters = method_parameters(FLAGS.methods)
+    export(model, out, list(parameters), **parameters)
+    outputs = [f"_{name}" for name in output_names(model)] if len(model.outputs) > 1 else [""]
+    endpoints = ["serve", *(f"explain_{name}{output}" for name in parameters for output in outputs)]
     print(f"SavedModel {out}\nendpoints  {', '.join(endpoints)}")
 
 

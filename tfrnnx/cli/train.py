@@ -72,13 +72,14 @@ def _train() -> None:
     config = TrainConfig(**values).resolved(len(data.train))
     check(config, data)
     run = Run(out)
-    run.open(config, FLAGS.overwrite)
-    results = run.read_results()
-    if results is None:
-        verbose = 1 if sys.stdout.isatty() else 2
-        model = train(config, data, run, verbose)
-        print("Explaining the test sequences")
-        results = report(model, data, config, run, verbose)
+    with run.locked():
+        run.open(config, FLAGS.overwrite)
+        results = run.read_results()
+        if results is None:
+            verbose = 1 if sys.stdout.isatty() else 2
+            model = train(config, data, run, verbose)
+            print("Explaining the test sequences")
+            results = report(model, data, config, run, verbose)
     _print_table(results, run)
 
 

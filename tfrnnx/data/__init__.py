@@ -4,7 +4,7 @@
 from tfrnnx.data import digits as _digits  # noqa: F401
 from tfrnnx.data import tfds_sets as _tfds_sets  # noqa: F401
 from tfrnnx.data.majority import majority_sequences, to_image
-from tfrnnx.data.reading import read_sequences
+from tfrnnx.data.reading import read_inputs, read_sequences
 from tfrnnx.data.sets import ImageSet, LabelledImages, datasets, load
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "datasets",
     "load",
     "majority_sequences",
+    "read_inputs",
     "read_sequences",
     "to_image",
 ]

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from absl import logging
 
 from tfrnnx.errors import DataError
+from tfrnnx.files import locked
 
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
@@ -44,7 +45,7 @@ def prepare(
     target = tfds_dir / builder_class.name / str(builder_class.VERSION)
     try:
         tfds_dir.mkdir(parents=True, exist_ok=True)
-        with _lock(tfds_dir) as alone:
+        with locked(tfds_dir, lambda: _tell_waiting(tfds_dir)) as alone:
             if is_prepared(target):
                 return
             if alone:  # so these were left by processes that were killed
@@ -150,28 +151,5 @@ def _move(prepared: Path, target: Path) -> None:
             raise
 
 
-@contextlib.contextmanager
-def _lock(folder: Path) -> Iterator[bool]:
-    """Wait until no other process or thread holds the lock of `folder`, and hold it.
-
-    The lock is on the folder itself, leaves no file and ends with the process, however that ends.
-    Yields False, without a lock, on systems and file systems that have none.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield False
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            logging.warning("Waiting for another process that prepares a data set in %s", folder)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        except OSError:
-            yield False
-            return
-        yield True
-    finally:
-        os.close(descriptor)
+def _tell_waiting(folder: Path) -> None:
+    logging.warning("Waiting for another process that prepares a data set in %s", folder)

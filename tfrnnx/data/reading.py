@@ -1,6 +1,8 @@
 """Sequences from a user's own files."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +47,27 @@ def read_sequences(path: str | Path, input_shape: tuple[int, int, int]) -> np.nd
     return x
 
 
-def _read_array(path: Path) -> np.ndarray:
+def read_inputs(path: str | Path, names: Sequence[str]) -> Any:
+    """Read the inputs of any model from an array file, as they are.
+
+    Args:
+        path: a .npy file, or a .npz file: for one input with one array or one called "x" or as
+            the input, for several with an array called as each.
+        names: of the model's inputs.
+
+    Returns:
+        An array, or a dict of arrays by the names of several inputs.
+
+    Raises:
+        DataError: for a file that is missing or unreadable, or lacks an input.
+    """
+    if len(names) == 1:
+        return _read_array(Path(path), (names[0], "x"))
+    return {name: _read_array(Path(path), (name,), only=False) for name in names}
+
+
+def _read_array(path: Path, names: Sequence[str] = ("x",), only: bool = True) -> np.ndarray:
+    """Return the array of a file: of .npz, the first of these names, or the only one there is."""
     try:
         if not path.is_file():
             raise DataError(f"Expected a file of sequences. Received: {path}, no such file")
@@ -58,13 +80,14 @@ def _read_array(path: Path) -> np.ndarray:
         if isinstance(loaded, np.ndarray):
             return loaded
         with loaded:
-            names = loaded.files
-            if "x" not in names and len(names) != 1:
+            there = loaded.files
+            found = [name for name in names if name in there]
+            if not found and not (only and len(there) == 1):
+                wanted = f'one array, or one called "{names[-1]}"' if only else repr(names[0])
                 raise DataError(
-                    f'Expected one array, or one called "x", in {path}. Received: '
-                    f"{', '.join(names) or 'none'}"
+                    f"Expected {wanted}, in {path}. Received: {', '.join(there) or 'none'}"
                 )
-            return np.asarray(loaded["x" if "x" in names else names[0]])
+            return np.asarray(loaded[found[0] if found else there[0]])
     except DataError:
         raise
     except Exception as error:  # NumPy and Pillow raise many kinds for damaged files

@@ -126,13 +126,13 @@ def heatmaps_of_all(
         for sample in range(samples):
             label, predicted = of_arch["label"][sample], of_arch["predicted"][sample]
             ax = axes[rows * sample, column]
-            draw_picture(ax, of_arch["x"][sample] / 127, items, is_input=True)
+            draw_picture(ax, of_arch["x"][sample], items, (-127, 127))
             said = f"{label}, predicted {predicted}"
             ax.set_title(f"{arch}\n{said}" if sample == 0 else said, fontsize=8)
             for row, method in enumerate(methods, 1):
                 ax = axes[rows * sample + row, column]
                 picture = of_arch[f"relevance_{method}"][sample].astype(np.float64)
-                draw_picture(ax, picture, items, is_input=False)
+                draw_picture(ax, picture, items, None)
                 if column == 0:
                     ax.set_ylabel(method, fontsize=8)
     return figure

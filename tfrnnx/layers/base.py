@@ -13,8 +13,8 @@ class ExplainableLayer(keras.layers.Layer):
     """
 
     @property
-    def signed_output(self) -> bool:
-        """Whether the layer's output may be negative."""
+    def signed_output(self) -> bool | None:
+        """Whether the layer's output may be negative; None: if its inputs may."""
         return False
 
 

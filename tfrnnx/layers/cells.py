@@ -125,7 +125,8 @@ class RLSTMCell(ExplainableCell):
         bias = tf.concat([tf.convert_to_tensor(self.gate_bias), non_positive(self.bias)], 0)
         z = primitives.join([projected, recurrent], bias, self._candidate)
         gates, z_g = tf.split(z, [3 * self.units, self.units], -1)
-        i_t, f_t, o_t = tf.split(tf.sigmoid(gates), 3, -1)
+        opened = primitives.activate(gates, tf.sigmoid, positive=True)
+        i_t, f_t, o_t = tf.split(opened, 3, -1)
         g_t = primitives.relu(z_g)
         c_t = primitives.add(primitives.gate(f_t, c_tm1), primitives.gate(i_t, g_t))
         h_t = primitives.gate(o_t, c_t)
@@ -195,11 +196,13 @@ class RGRUCell(ExplainableCell):
         (h_tm1,) = states
         of_gates, of_candidate = projected
         recurrent = primitives.contribution(h_tm1, self.recurrent_gate_kernel)
-        gates = primitives.join([of_gates, recurrent], tf.convert_to_tensor(self.gate_bias))
-        z_t, r_t = tf.split(tf.sigmoid(gates), 2, -1)
+        gates = primitives.join([of_gates, recurrent], self.gate_bias, gates=True)
+        opened = primitives.activate(gates, tf.sigmoid, positive=True)
+        z_t, r_t = tf.split(opened, 2, -1)
         kept = primitives.contribution(primitives.gate(r_t, h_tm1), self.recurrent_kernel)
         g_t = primitives.relu(primitives.join([of_candidate, kept], non_positive(self.bias)))
-        h_t = primitives.add(primitives.gate(z_t, h_tm1), primitives.gate(1 - z_t, g_t))
+        rest = primitives.activate(z_t, lambda z: 1 - z, positive=True)
+        h_t = primitives.add(primitives.gate(z_t, h_tm1), primitives.gate(rest, g_t))
         return h_t, [h_t]
 
     def get_config(self) -> dict[str, Any]:

@@ -114,9 +114,19 @@ class ScaledAveragePooling2D(ExplainableLayer):
         self.size = size
         self.scale = scale
 
+    @property
+    def signed_output(self) -> bool | None:
+        """Whether the layer's output may be negative: if its input may."""
+        return None
+
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Return (batch, steps, ⌈height/size⌉, ⌈width/size⌉, channels)."""
-        return _at_every_step(inputs, lambda x: primitives.average_pool(x, self.size, self.scale))
+
+        def pool(x: tf.Tensor) -> tf.Tensor:
+            average = tf.nn.avg_pool2d(x, self.size, self.size, "SAME")
+            return average if self.scale == 1 else average * tf.constant(self.scale, x.dtype)
+
+        return _at_every_step(inputs, lambda x: primitives.weighted_sum(x, pool))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Return (batch, steps, ⌈height/size⌉, ⌈width/size⌉, channels)."""

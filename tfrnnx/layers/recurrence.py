@@ -6,6 +6,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfrnnx.primitives import nothing
+
 Step = Callable[[Any, Any], tuple[tf.Tensor, Any]]
 
 
@@ -49,12 +51,14 @@ def scan(
         new_states = keras.tree.pack_sequence_as(states, keras.tree.flatten(new_states))
         if valid is None:
             return new_output, new_states
-        kept = tf.zeros_like(output) if zero_output_for_mask else output
+        kept = nothing(output) if zero_output_for_mask else output
         new_states = keras.tree.map_structure(
             lambda new, old: tf.where(valid, new, old), new_states, states
         )
         return tf.where(valid, new_output, kept), new_states
 
+    if mask is not None:  # what masked first steps put out
+        initial_output = nothing(initial_output)
     loop = _unrolled if unroll else _while
     return loop(run, flat, initial_output, initial_states)
 

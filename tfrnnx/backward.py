@@ -1,0 +1,238 @@
+"""One explanation of a batch: the model run with a method, and the way back to its inputs."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from tfrnnx.errors import ConfigError
+from tfrnnx.handlers import run_model
+from tfrnnx.methods import Method
+from tfrnnx.primitives.scope import Record, Sample, Source, explaining
+from tfrnnx.targets import Form, Start, start_of
+
+
+class Result(NamedTuple):
+    """What one run gives; tensors, as a `tf.function` returns them.
+
+    Attributes:
+        relevance: for each input, in its shape.
+        outputs: of the model, as nested as they are.
+        target: the explained class of every sample, int32 (batch,), -1 for callables.
+        layers: relevance at the outputs of named layers, once for each time a layer is used.
+        start: what the backward pass started with, (batch,).
+        taken: what the maps of each layer took, see `tfrnnx.ledger.Ledger`.
+        initial_states: what arrived at the states that recurrent layers start from, (batch,).
+    """
+
+    relevance: list[tf.Tensor]
+    outputs: Any
+    target: tf.Tensor
+    layers: dict[str, list[tf.Tensor]]
+    start: tf.Tensor
+    taken: dict[str, list[tf.Tensor]]
+    initial_states: dict[str, tf.Tensor]
+
+
+class Classes(NamedTuple):
+    """The target of every sample; int32 (batch,) each.
+
+    Attributes:
+        index: the class, -1 for the predicted one.
+        contrast: the other class, if the form has one.
+        step: the time step, if the form has one; negative ones count from the end.
+    """
+
+    index: tf.Tensor
+    contrast: tf.Tensor
+    step: tf.Tensor
+
+
+class _Pass(NamedTuple):
+    record: Record
+    outputs: Any
+    tape: tf.GradientTape
+
+
+def explain_batch(
+    graph: keras.Model,
+    method: Method,
+    form: Form,
+    inputs: Sequence[tf.Tensor],
+    masks: Sequence[tf.Tensor | None],
+    classes: Classes,
+    *,
+    tokens: frozenset[int],
+    layers: Sequence[str] = (),
+    ledger: bool = False,
+) -> tuple[Result, Record]:
+    """Run a model and explain a batch.
+
+    Args:
+        graph: the model as a graph of layers.
+        method: that explains.
+        form: of the target.
+        inputs: one tensor for each input of the model.
+        masks: of each input, bool (batch, steps), or None.
+        classes: the target of every sample.
+        tokens: numbers of the inputs that are tokens.
+        layers: paths of layers at whose outputs relevance is read too.
+        ledger: account for all relevance.
+
+    Returns:
+        The result, and what was found out.
+    """
+    batch = tf.shape(inputs[0])[0] if ledger else None
+    first = _forward(graph, method, inputs, masks, tokens, batch)
+    start = _start(form, method, first.outputs, classes)
+    if method.sampler is not None:
+        classes = classes._replace(index=start.target)
+        relevance = _sampled(graph, method, form, inputs, masks, classes, tokens)
+        result = Result(
+            relevance, first.outputs, start.target, {}, tf.zeros_like(start.score), {}, {}
+        )
+        return result, first.record
+    return _backward(first, method, start, inputs, layers), first.record
+
+
+def _forward(
+    graph: keras.Model,
+    method: Method,
+    inputs: Sequence[tf.Tensor],
+    masks: Sequence[tf.Tensor | None],
+    tokens: frozenset[int],
+    batch: tf.Tensor | None = None,
+    sample: Sample | None = None,
+) -> _Pass:
+    with (
+        tf.GradientTape(watch_accessed_variables=False) as tape,
+        explaining(method, tape, batch, sample) as record,
+    ):
+        points = []
+        for number, (x, mask) in enumerate(zip(inputs, masks, strict=True)):
+            if x.dtype.is_floating and number not in tokens:
+                x = record.enter(x, number, Source.BOX)
+            else:
+                x = tf.identity(x)
+            record.tokens[id(x)] = (x, number)
+            if mask is not None:
+                record.set_mask(x, mask)
+            points.append(x)
+        outputs = run_model(graph, keras.tree.pack_sequence_as(graph.input, points))
+    return _Pass(record, outputs, tape)
+
+
+def _start(form: Form, method: Method, outputs: Any, classes: Classes) -> Start:
+    return start_of(
+        form,
+        outputs,
+        *classes,
+        relevance=method.propagates_relevance,
+        positive=method.positive_start,
+    )
+
+
+def _backward(
+    run: _Pass, method: Method, start: Start, inputs: Sequence[tf.Tensor], layers: Sequence[str]
+) -> Result:
+    record = run.record
+    missing = [path for path in layers if path not in record.outputs]
+    if missing:
+        raise ConfigError(
+            f"Expected layers of the model: {', '.join(record.outputs)}. Received: "
+            f"{', '.join(missing)}"
+        )
+    read: dict[str, list[tf.Tensor]] = {
+        path: keras.tree.flatten(record.outputs[path]) for path in layers
+    }
+    wanted = {
+        "inputs": [entry.point for entry in record.entries],
+        "layers": read,
+        "taken": record.sinks,
+        "states": record.initial_states,
+    }
+    flat = keras.tree.flatten(wanted)
+    arrived = run.tape.gradient(
+        start.outputs,
+        flat,
+        output_gradients=start.starts,
+        unconnected_gradients=tf.UnconnectedGradients.ZERO,
+    )
+    got = keras.tree.pack_sequence_as(wanted, arrived)
+    return Result(
+        _relevance(record, method, inputs, got["inputs"]),
+        run.outputs,
+        start.target,
+        {
+            path: [method.finish(g, x) for g, x in zip(got["layers"][path], xs, strict=True)]
+            for path, xs in read.items()
+        },
+        tf.add_n([tf.reduce_sum(s, list(range(1, s.shape.rank))) for s in start.starts]),
+        {path: _by_sample(values, record.batch) for path, values in got["taken"].items()},
+        {
+            path: tf.add_n([tf.reduce_sum(tf.reshape(v, [record.batch, -1]), 1) for v in values])
+            for path, values in got["states"].items()
+        },
+    )
+
+
+def _by_sample(sinks: Sequence[tf.Tensor], batch: tf.Tensor | None) -> list[tf.Tensor]:
+    """Add up what was taken from the rows of each sample, where a sample has several rows."""
+    kinds: dict[int, tf.Tensor] = {}
+    for sink in sinks:
+        rows = tf.reshape(sink, tf.concat([[batch, -1], tf.shape(sink)[1:]], 0))
+        taken = tf.ensure_shape(tf.reduce_sum(rows, 1), [None, *sink.shape[1:]])
+        rank = sink.shape.rank
+        kinds[rank] = kinds[rank] + taken if rank in kinds else taken
+    return list(kinds.values())
+
+
+def _relevance(
+    record: Record, method: Method, inputs: Sequence[tf.Tensor], arrived: Sequence[tf.Tensor]
+) -> list[tf.Tensor]:
+    """Return what arrived at each input, in its shape: for tokens, the sum over an embedding."""
+    found: list[list[tf.Tensor]] = [[] for _ in inputs]
+    for entry, got in zip(record.entries, arrived, strict=True):
+        explained = method.finish(got, entry.value)
+        if entry.factor is not None:
+            explained = explained * entry.factor
+        if entry.source is Source.FREE:
+            x = inputs[entry.number]
+            explained = tf.reshape(tf.reduce_sum(explained, -1), tf.shape(x))
+        found[entry.number].append(explained)
+    nothing = keras.config.floatx()
+    return [
+        tf.ensure_shape(tf.add_n(parts) if parts else tf.zeros(tf.shape(x), nothing), x.shape)
+        for x, parts in zip(inputs, found, strict=True)
+    ]
+
+
+def _sampled(
+    graph: keras.Model,
+    method: Method,
+    form: Form,
+    inputs: Sequence[tf.Tensor],
+    masks: Sequence[tf.Tensor | None],
+    classes: Classes,
+    tokens: frozenset[int],
+) -> list[tf.Tensor]:
+    """Return the sum over the sampler's points, one after the other."""
+    sampler = method.sampler
+    assert sampler is not None
+
+    def at(index: tf.Tensor) -> list[tf.Tensor]:
+        def sample(value: tf.Tensor, number: int, embed: Any) -> tuple[tf.Tensor, tf.Tensor]:
+            return sampler.sample(index, value, number, embed)
+
+        run = _forward(graph, method, inputs, masks, tokens, sample=sample)
+        start = _start(form, method, run.outputs, classes)
+        return _backward(run, method, start, inputs, ()).relevance
+
+    def body(index: tf.Tensor, sums: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        return index + 1, [a + b for a, b in zip(sums, at(index), strict=True)]
+
+    # The first point outside of the loop says which dtypes there are.
+    sums = at(tf.constant(0))
+    _, sums = tf.while_loop(lambda index, _: index < sampler.count, body, (tf.constant(1), sums))
+    return sums

@@ -1,0 +1,128 @@
+"""Handlers of dense and convolutional layers, pooling, normalisation and embeddings."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfrnnx import primitives
+from tfrnnx.handlers.activations import activated
+from tfrnnx.handlers.registry import register_layer, unsupported
+from tfrnnx.primitives.scope import Source, mark_positive, scope
+
+
+@register_layer(keras.layers.Dense)
+def _dense(layer: Any, x: tf.Tensor) -> tf.Tensor:
+    x = tf.cast(x, layer.compute_dtype)
+    return activated(layer, primitives.dense(x, layer.kernel, layer.bias), layer.activation)
+
+
+@register_layer(keras.layers.Conv2D)
+def _conv2d(layer: Any, x: tf.Tensor) -> tf.Tensor:
+    _require_channels_last(layer)
+    z = primitives.conv2d(
+        tf.cast(x, layer.compute_dtype),
+        layer.kernel,
+        layer.bias,
+        layer.strides,
+        layer.padding.upper(),
+        layer.dilation_rate,
+        layer.groups,
+    )
+    return activated(layer, z, layer.activation)
+
+
+@register_layer(keras.layers.Conv1D)
+def _conv1d(layer: Any, x: tf.Tensor) -> tf.Tensor:
+    _require_channels_last(layer)
+    causal = layer.padding == "causal"
+    (size,), (dilation,) = layer.kernel_size, layer.dilation_rate
+    # As images of one column.
+    z = primitives.conv2d(
+        tf.cast(x, layer.compute_dtype)[:, :, None],
+        tf.convert_to_tensor(layer.kernel)[:, None],
+        layer.bias,
+        (layer.strides[0], 1),
+        "VALID" if causal else layer.padding.upper(),
+        (dilation, 1),
+        layer.groups,
+        before=dilation * (size - 1) if causal else 0,
+    )
+    return activated(layer, z[:, :, 0], layer.activation)
+
+
+def _require_channels_last(layer: Any) -> None:
+    if layer.data_format != "channels_last":
+        raise unsupported(layer, f" with data_format={layer.data_format!r}")
+
+
+@register_layer(keras.layers.AveragePooling1D)
+@register_layer(keras.layers.AveragePooling2D)
+def _average_pooling(layer: Any, x: tf.Tensor) -> tf.Tensor:
+    return primitives.weighted_sum(x, layer.call)
+
+
+@register_layer(keras.layers.GlobalAveragePooling2D)
+def _global_average_pooling2d(layer: Any, x: tf.Tensor) -> tf.Tensor:
+    return primitives.weighted_sum(x, layer.call)
+
+
+@register_layer(keras.layers.GlobalAveragePooling1D)
+def _global_average_pooling1d(layer: Any, x: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
+    return primitives.weighted_sum(x, lambda x: layer.call(x, mask=mask))
+
+
+@register_layer(keras.layers.MaxPooling1D, moves_values=True)
+@register_layer(keras.layers.MaxPooling2D, moves_values=True)
+@register_layer(keras.layers.GlobalMaxPooling1D, moves_values=True)
+@register_layer(keras.layers.GlobalMaxPooling2D, moves_values=True)
+def _max_pooling(layer: Any, x: tf.Tensor) -> tf.Tensor:
+    """The gradient of a maximum goes to the winner, and so does relevance."""
+    return layer.call(x)
+
+
+@register_layer(keras.layers.BatchNormalization)
+def _batch_normalization(layer: Any, x: tf.Tensor) -> tf.Tensor:
+    x = tf.cast(x, layer.compute_dtype)
+    axis = layer.axis % x.shape.rank
+    shape = [-1 if i == axis else 1 for i in range(x.shape.rank)]
+
+    def along_axis(variable: Any) -> tf.Tensor:
+        return tf.reshape(tf.cast(tf.convert_to_tensor(variable), x.dtype), shape)
+
+    scale = tf.math.rsqrt(along_axis(layer.moving_variance) + layer.epsilon)
+    if layer.scale:
+        scale *= along_axis(layer.gamma)
+    offset = -along_axis(layer.moving_mean) * scale
+    if layer.center:
+        offset += along_axis(layer.beta)
+    return primitives.affine(x, scale, offset)
+
+
+@register_layer(keras.layers.Embedding)
+def _embedding(layer: Any, tokens: tf.Tensor) -> tf.Tensor:
+    def embed(tokens: Any) -> tf.Tensor:
+        ids = tf.cast(tf.convert_to_tensor(tokens), tf.int32)
+        vectors = tf.gather(tf.convert_to_tensor(layer.embeddings), ids)
+        return tf.cast(vectors, layer.compute_dtype)
+
+    active = scope()
+    assert active is not None
+    _, number = active.record.tokens.get(id(tokens), (None, None))
+    embedded = embed(tokens)
+    if number is None:
+        return embedded
+    return active.record.enter(embedded, number, Source.FREE, embed, layer.input_dim)
+
+
+@register_layer(keras.layers.Masking)
+def _masking(layer: Any, x: tf.Tensor) -> tf.Tensor:
+    valid = tf.reduce_any(x != tf.cast(layer.mask_value, x.dtype), -1, keepdims=True)
+    masked = tf.where(valid, x, primitives.nothing(x))
+    active = scope()
+    assert active is not None
+    if active.source is not None:
+        active.record.mark_source(masked, active.source)
+    if active.positive:
+        mark_positive(masked)
+    return masked

@@ -1,0 +1,183 @@
+"""Walk the graph of a model and run each layer with its handler."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfrnnx.errors import UnsupportedLayerError
+from tfrnnx.handlers.registry import Entry, entry_of, is_registered, unsupported
+from tfrnnx.primitives.scope import Scope, mark_moved, mark_positive, running, scope
+
+
+def run_model(model: keras.Model, inputs: Any, path: str = "", final: bool = True) -> Any:
+    """Return the model's outputs for inputs, every layer run by its handler.
+
+    To be called inside `primitives.scope.explaining`. The model is neither changed nor copied.
+
+    Args:
+        model: functional or sequential.
+        inputs: as the model takes them.
+        path: of the model in the models around it, ending in "/".
+        final: whether the model's outputs are those that are explained.
+
+    Raises:
+        UnsupportedLayerError: naming the first layer that cannot be explained.
+    """
+    graph = functional(model)
+    last = {id(output._keras_history.operation) for output in graph.outputs}
+
+    def run_with_handler(layer: Any) -> Callable[..., Any]:
+        def run(*args: Any, **kwargs: Any) -> Any:
+            return _run_layer(
+                layer, f"{path}{layer.name}", final and id(layer) in last, args, kwargs
+            )
+
+        return run
+
+    # Keras has no public way to run a model's graph with other operations: `clone_model` with
+    # `call_function` comes near, but makes new layers and reads no live tensors.
+    return graph._run_through_graph(inputs, operation_fn=run_with_handler)
+
+
+def _run_layer(layer: Any, path: str, final: bool, args: tuple, kwargs: dict[str, Any]) -> Any:
+    active = scope()
+    assert active is not None
+    record = active.record
+    inputs = args[0] if args else next(iter(kwargs.values()))
+    mask = kwargs.pop("mask", None)
+    if mask is None:
+        mask = keras.tree.map_structure(record.mask_of, inputs)
+    if isinstance(layer, keras.Model):
+        masks = keras.tree.flatten(mask) if mask is not None else []
+        for x, its in zip(keras.tree.flatten(inputs), masks, strict=False):
+            if its is not None:
+                record.set_mask(x, its)
+        outputs = run_model(layer, inputs, f"{path}/", final)
+    elif not is_registered(layer) and not isinstance(layer, keras.layers.Layer):
+        outputs = _run_on_masks(layer, args, kwargs)
+    else:
+        entry = entry_of(layer)
+        with running(path, inputs, final=final) as inner:
+            outputs = entry.handler(layer, *args, **_accepted(layer, entry, kwargs, mask))
+        _mark(layer, entry, inner, inputs, outputs, mask)
+    record.outputs.setdefault(path, []).append(outputs)
+    return outputs
+
+
+def _run_on_masks(operation: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+    """Run an operation of `keras.ops` that makes masks: no relevance flows through those.
+
+    Raises:
+        UnsupportedLayerError: for any other operation.
+    """
+    outputs = operation(*args, **kwargs)
+    read = [x for x in keras.tree.flatten((args, kwargs)) if tf.is_tensor(x)]
+    from_masks = bool(read) and all(x.dtype.is_bool for x in read)
+    if from_masks or not any(x.dtype.is_floating for x in keras.tree.flatten(outputs)):
+        return outputs
+    raise unsupported(operation)
+
+
+def _accepted(layer: Any, entry: Entry, kwargs: dict[str, Any], mask: Any) -> dict[str, Any]:
+    """Return the arguments for a handler by their names."""
+    kwargs.pop("training", None)
+    takes_mask = isinstance(layer, keras.layers.Layer) and (
+        entry.arguments is None or "mask" in entry.arguments
+    )
+    if takes_mask and any(m is not None for m in keras.tree.flatten(mask)):
+        kwargs["mask"] = mask
+    for name, value in kwargs.items():
+        if value is not None and entry.arguments is not None and name not in entry.arguments:
+            raise unsupported(layer, f", called with {name}=")
+    return {
+        name: value
+        for name, value in kwargs.items()
+        if entry.arguments is None or name in entry.arguments
+    }
+
+
+def _mark(layer: Any, entry: Entry, inner: Scope, inputs: Any, outputs: Any, mask: Any) -> None:
+    """Note what is known of a layer's outputs: sources, signs and masks."""
+    if entry.moves_values:
+        mark_moved(inputs, outputs)
+    else:
+        signed = getattr(layer, "signed_output", True)
+        if not (signed or (signed is None and not inner.positive)):
+            mark_positive(outputs)
+    record = inner.record
+    if not getattr(layer, "supports_masking", False):
+        if any(m is not None for m in keras.tree.flatten(mask)):
+            record.lost_masks.append(layer.name)
+        return
+    made = keras.tree.flatten(layer.compute_mask(inputs, mask))
+    for x, its in zip(keras.tree.flatten(outputs), made, strict=False):
+        if its is not None:
+            record.set_mask(x, its)
+
+
+def functional(model: Any) -> Any:
+    """Return the graph of layers that a model is.
+
+    A subclassed model is called with symbolic tensors, which go through layers, and through
+    nothing else: so what it is made of is known, or it is refused.
+
+    Raises:
+        UnsupportedLayerError: for a model that is not made of layers alone, or not built.
+    """
+    if isinstance(model, keras.Sequential):
+        if not model.built:
+            raise _unbuilt(model)
+        return model._functional  # type: ignore[attr-defined]
+    if not isinstance(model, keras.Model):
+        raise _unbuilt(model)
+    own_call = not model.__class__.call.__module__.startswith("keras.")  # also of a weak proxy
+    if not own_call and getattr(model, "_run_through_graph", None) is not None:
+        return model
+    if not own_call:
+        raise _unbuilt(model)
+    return _symbolic(model)
+
+
+def _unbuilt(model: Any) -> UnsupportedLayerError:
+    return UnsupportedLayerError(
+        "Expected a functional, sequential or subclassed keras.Model that has been built (call it "
+        f"once). Received: {type(model).__name__} {getattr(model, 'name', '?')!r}"
+    )
+
+
+def _symbolic(model: keras.Model) -> keras.Model:
+    inputs, by_keyword = _symbolic_inputs(model)
+    layers = model._flatten_layers()
+    nodes = [(layer, list(layer._inbound_nodes), list(layer._outbound_nodes)) for layer in layers]
+    try:
+        outputs = model.call(**inputs) if by_keyword else model.call(inputs)
+        return keras.Model(inputs, outputs)
+    except Exception as error:  # whatever a call that is not made of layers raises
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise UnsupportedLayerError(
+            "Expected a subclassed keras.Model whose call does nothing but call layers. Received: "
+            f"{type(model).__name__} {model.name!r}: {reason}"
+        ) from error
+    finally:
+        # The user's layers have been used once more, and shall not show it.
+        for layer, inbound, outbound in nodes:
+            layer._inbound_nodes[:], layer._outbound_nodes[:] = inbound, outbound
+
+
+def _symbolic_inputs(model: keras.Model) -> tuple[Any, bool]:
+    """Return symbolic tensors as a model takes them, and whether each has a keyword of its own."""
+    if getattr(model, "inputs", None):
+        return keras.tree.map_structure(
+            lambda x: keras.Input(batch_shape=x.shape, dtype=x.dtype), model.input
+        ), False
+    shapes = getattr(model, "_build_shapes_dict", None)
+    if not model.built or not shapes:
+        raise _unbuilt(model)
+    by_keyword = len(shapes) > 1
+    inputs = keras.tree.map_shape_structure(
+        lambda shape: keras.Input(batch_shape=(None, *shape[1:])),
+        shapes if by_keyword else next(iter(shapes.values())),
+    )
+    return inputs, by_keyword

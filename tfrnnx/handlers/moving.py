@@ -1,0 +1,42 @@
+"""Handlers of layers that move values, or leave them as they are: their gradient does the rest."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfrnnx import primitives
+from tfrnnx.handlers.registry import register_layer
+
+
+@register_layer(keras.layers.Flatten, moves_values=True)
+@register_layer(keras.layers.Permute, moves_values=True)
+@register_layer(keras.layers.Reshape, moves_values=True)
+@register_layer(keras.layers.RepeatVector, moves_values=True)
+@register_layer(keras.layers.Cropping1D, moves_values=True)
+@register_layer(keras.layers.Cropping2D, moves_values=True)
+@register_layer(keras.layers.UpSampling1D, moves_values=True)
+def _move(layer: Any, x: tf.Tensor) -> tf.Tensor:
+    return layer.call(x)
+
+
+@register_layer(keras.layers.ActivityRegularization, moves_values=True)
+@register_layer(keras.layers.AlphaDropout, moves_values=True)
+@register_layer(keras.layers.Dropout, moves_values=True)
+@register_layer(keras.layers.GaussianDropout, moves_values=True)
+@register_layer(keras.layers.GaussianNoise, moves_values=True)
+@register_layer(keras.layers.Identity, moves_values=True)
+@register_layer(keras.layers.SpatialDropout1D, moves_values=True)
+@register_layer(keras.layers.SpatialDropout2D, moves_values=True)
+def _leave(layer: Any, x: tf.Tensor) -> tf.Tensor:
+    """At inference these do nothing."""
+    return tf.cast(x, layer.compute_dtype)
+
+
+@register_layer(keras.layers.ZeroPadding1D, moves_values=True)
+@register_layer(keras.layers.ZeroPadding2D, moves_values=True)
+def _pad(layer: Any, x: tf.Tensor) -> tf.Tensor:
+    # Rules that do not count values give relevance to the zeros: it is accounted for.
+    inside = layer.call(tf.ones_like(x)) > 0
+    padded = layer.call(x)
+    return tf.where(inside, padded, primitives.nothing(padded))

@@ -1,0 +1,64 @@
+"""Handlers of `keras.ops` on symbolic tensors, such as `x + y` or `x[:, -1]`."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfrnnx import primitives
+from tfrnnx.handlers.activations import elementwise
+from tfrnnx.handlers.registry import register_layer, unsupported
+
+
+def _class_of(operation: Callable[..., Any], *shapes: tuple[int, ...]) -> type:
+    """Return Keras's class of an operation, which has no public name."""
+    output = operation(*(keras.KerasTensor(shape) for shape in shapes))
+    return type(output._keras_history.operation)
+
+
+_A = (2, 3)
+
+
+@register_layer(_class_of(lambda x: x[:, 0], _A), moves_values=True)
+@register_layer(_class_of(lambda x: keras.ops.expand_dims(x, 1), _A), moves_values=True)
+@register_layer(_class_of(lambda x: keras.ops.flip(x, 1), _A), moves_values=True)
+@register_layer(_class_of(lambda x: keras.ops.reshape(x, (3, 2)), _A), moves_values=True)
+@register_layer(_class_of(lambda x: keras.ops.squeeze(x, 1), (2, 1)), moves_values=True)
+@register_layer(_class_of(lambda x: keras.ops.transpose(x, (1, 0)), _A), moves_values=True)
+def _move(operation: Any, x: tf.Tensor, *args: Any, **kwargs: Any) -> tf.Tensor:
+    return operation.call(x, *args, **kwargs)
+
+
+@register_layer(_class_of(lambda x, y: keras.ops.concatenate([x, y]), _A, _A), moves_values=True)
+def _concatenate(operation: Any, xs: Any) -> tf.Tensor:
+    return operation.call(xs)
+
+
+@register_layer(_class_of(lambda x, y: x + y, _A, _A))
+def _add(operation: Any, a: Any, b: Any) -> tf.Tensor:
+    return primitives.add(*_of_one_shape(operation, a, b))
+
+
+@register_layer(_class_of(lambda x, y: x - y, _A, _A))
+def _subtract(operation: Any, a: Any, b: Any) -> tf.Tensor:
+    a, b = _of_one_shape(operation, a, b)
+    return primitives.add(a, primitives.activate(b, tf.negative))
+
+
+@register_layer(_class_of(lambda x, y: x * y, _A, _A))
+def _multiply(operation: Any, a: Any, b: Any) -> tf.Tensor:
+    return primitives.product(_of_one_shape(operation, a, b))
+
+
+def _of_one_shape(operation: Any, a: Any, b: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    if not (tf.is_tensor(a) and tf.is_tensor(b)) or not a.shape.is_compatible_with(b.shape):
+        raise unsupported(operation, " with a constant, or over shapes to be broadcast")
+    return a, b
+
+
+for _function in (keras.ops.relu, keras.ops.sigmoid, keras.ops.tanh):
+
+    @register_layer(_class_of(_function, _A))
+    def _activate(operation: Any, x: tf.Tensor) -> tf.Tensor:
+        return elementwise(x, getattr(keras.activations, type(operation).__name__.lower()))

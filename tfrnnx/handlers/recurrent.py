@@ -1,0 +1,162 @@
+"""Handlers of recurrent layers and their wrappers."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfrnnx import primitives
+from tfrnnx.handlers.cells import stepper_of
+from tfrnnx.handlers.merging import average
+from tfrnnx.handlers.registry import entry_of, register_layer, unsupported
+from tfrnnx.layers.recurrence import scan
+from tfrnnx.primitives.scope import hidden, mark_positive, recurring, scope, within
+
+
+@register_layer(keras.layers.GRU)
+@register_layer(keras.layers.LSTM)
+@register_layer(keras.layers.RNN)
+@register_layer(keras.layers.SimpleRNN)
+def _rnn(
+    layer: Any, sequences: tf.Tensor, initial_state: Any = None, mask: tf.Tensor | None = None
+) -> Any:
+    stepper = stepper_of(layer.cell)
+    dtype = layer.compute_dtype
+    sequences = tf.cast(sequences, dtype)
+    own_state = initial_state is None
+    if own_state:
+        batch = tf.shape(sequences)[0]
+        initial_state = layer.states if layer.stateful else layer.get_initial_state(batch)
+    elif not keras.tree.is_nested(initial_state):
+        initial_state = [initial_state]
+    # Read, and not written: explaining does not move a stateful layer on.
+    initial_state = keras.tree.map_structure(lambda x: tf.cast(x, dtype), list(initial_state))
+    active = scope()
+    assert active is not None
+    known = [active.record.is_positive(x) for x in keras.tree.flatten(initial_state)]
+    positive = stepper.positive and (all(known) or (own_state and not layer.stateful))
+    with recurring(positive):
+        projected = stepper.project(sequences)
+        output, outputs, states = _scan(
+            layer, stepper.step, projected, sequences, initial_state, mask, own_state
+        )
+    result = outputs if layer.return_sequences else output
+    if positive:
+        mark_positive((result, states))
+    return (result, *states) if layer.return_state else result
+
+
+def _scan(
+    layer: Any,
+    step: Any,
+    projected: Any,
+    sequences: tf.Tensor,
+    initial_state: Any,
+    mask: Any,
+    own_state: bool,
+) -> tuple[tf.Tensor, tf.Tensor, Any]:
+    """Run a layer's loop; where relevance is accounted for, by time step and initial state."""
+    active = scope()
+    assert active is not None
+    record, path = active.record, active.layer
+    per_step = [] if record.batch is None else [record.new_sink(path, tf.shape(sequences)[:2])]
+    if per_step and own_state:
+        initial_state = keras.tree.map_structure(tf.identity, initial_state)
+        states = keras.tree.flatten(initial_state)
+        for state in states:
+            record.tape.watch(state)
+        record.initial_states.setdefault(path, []).extend(states)
+
+    def run(inputs: Any, states: Any) -> Any:
+        projected, sinks = inputs
+        with hidden(sinks[0] if sinks else None):
+            return step(projected, states)
+
+    size = getattr(layer.cell, "output_size", None) or layer.state_size[0]
+    return scan(
+        run,
+        (projected, per_step),
+        tf.zeros([tf.shape(sequences)[0], size], sequences.dtype),
+        initial_state,
+        mask=mask,
+        go_backwards=layer.go_backwards,
+        zero_output_for_mask=layer.zero_output_for_mask,
+        unroll=layer.unroll,
+    )
+
+
+@register_layer(keras.layers.Bidirectional)
+def _bidirectional(
+    layer: Any, sequences: tf.Tensor, initial_state: Any = None, mask: tf.Tensor | None = None
+) -> Any:
+    half = len(initial_state or ()) // 2
+    given = (initial_state[:half], initial_state[half:]) if initial_state else (None, None)
+
+    def run(part: Any, state: Any) -> Any:
+        with within(part.name):
+            return entry_of(part).handler(part, sequences, initial_state=state, mask=mask)
+
+    forward, backward = run(layer.forward_layer, given[0]), run(layer.backward_layer, given[1])
+    states: tuple = ()
+    if layer.return_state:
+        (forward, *of_forward), (backward, *of_backward) = forward, backward
+        states = (*of_forward, *of_backward)
+    if layer.return_sequences:
+        backward = _reversed(backward)
+    merged = _merge(layer, forward, backward)
+    if not layer.return_state:
+        return merged
+    return (*merged, *states) if layer.merge_mode is None else (merged, *states)
+
+
+def _reversed(outputs: tf.Tensor) -> tf.Tensor:
+    active = scope()
+    assert active is not None
+    reverse = tf.reverse(outputs, [1])
+    if active.record.is_positive(outputs):
+        mark_positive(reverse)
+    return reverse
+
+
+def _merge(layer: Any, forward: tf.Tensor, backward: tf.Tensor) -> Any:
+    active = scope()
+    assert active is not None
+    if layer.merge_mode is None:
+        return forward, backward
+    if layer.merge_mode == "sum":
+        return primitives.add(forward, backward)
+    if layer.merge_mode == "mul":
+        return primitives.product([forward, backward])
+    both = active.record.is_positive(forward) and active.record.is_positive(backward)
+    if layer.merge_mode == "ave":
+        merged = average(forward, backward)
+    else:
+        merged = tf.concat([forward, backward], -1)
+    if both:
+        mark_positive(merged)
+    return merged
+
+
+@register_layer(keras.layers.TimeDistributed)
+def _time_distributed(layer: Any, x: tf.Tensor) -> Any:
+    inner = layer.layer
+    if isinstance(inner, keras.Model):
+        raise unsupported(layer, " around a model; call the model on (batch * steps, ...)")
+    entry = entry_of(inner)
+    leading = tf.shape(x)[:2]
+    # All steps at once, as more samples.
+    rows = tf.reshape(x, tf.concat([[-1], tf.shape(x)[2:]], 0))
+    rows = tf.ensure_shape(rows, [None, *x.shape[2:]])
+    active = scope()
+    assert active is not None
+    if active.positive:
+        mark_positive(rows)
+    outputs = entry.handler(inner, rows)
+    positive = active.record.is_positive(outputs) or (entry.moves_values and active.positive)
+    result = tf.reshape(outputs, tf.concat([leading, tf.shape(outputs)[1:]], 0))
+    result = tf.ensure_shape(result, [*x.shape[:2], *outputs.shape[1:]])
+    if positive:
+        mark_positive(result)
+    if entry.moves_values and active.source is not None:
+        active.record.mark_source(result, active.source)
+    return result

@@ -1,0 +1,137 @@
+"""Where all relevance went: to the input, and to what takes it on the way."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfrnnx.primitives.scope import ACCOUNTS
+
+
+class Row(NamedTuple):
+    """What one account of one layer took.
+
+    Attributes:
+        layer: its path, or the name of an input.
+        step: the time step of a recurrent layer, else None.
+        account: "input", "bias", "epsilon", "gates" or "initial state".
+        relevance: (batch,).
+    """
+
+    layer: str
+    step: int | None
+    account: str
+    relevance: np.ndarray
+
+
+class Ledger:
+    """All relevance of a batch, by what took it.
+
+    What the start gave equals what the accounts took, to rounding, for every relevance method.
+    The accounts are:
+
+    - input: what arrived at the model's inputs;
+    - bias: the share of biases, under `bias="absorb"`;
+    - epsilon: what stabilizers and guarded divisions took (0/0 = 0), and zeros that rules count
+      which do not look at values; negative where αβ gives out more than it got;
+    - gates: what biases and stabilizers of gates took, where gates get relevance;
+    - initial state: what arrived at the states that recurrent layers start from.
+
+    Attributes:
+        start: what the backward pass started with, (batch,).
+        inputs: by the names of the inputs, (batch,).
+        taken: by layer, what maps took: (batch, 3) or, of recurrent layers, (batch, steps, 3);
+            the last axis are bias, epsilon and gates.
+        initial_states: by layer, (batch,).
+    """
+
+    def __init__(
+        self,
+        start: Any,
+        inputs: dict[str, Any],
+        taken: dict[str, list[Any]],
+        initial_states: dict[str, Any],
+    ) -> None:
+        self.start = np.asarray(start)
+        self.inputs = {name: np.asarray(value) for name, value in inputs.items()}
+        self.taken = {name: [np.asarray(v) for v in values] for name, values in taken.items()}
+        self.initial_states = {name: np.asarray(value) for name, value in initial_states.items()}
+
+    @classmethod
+    def joined(cls, ledgers: "list[Ledger]") -> "Ledger":
+        """Return the ledgers of batches as one of all samples."""
+        first = ledgers[0]
+
+        def of(values: list[Any]) -> np.ndarray:
+            return np.concatenate(values)
+
+        return cls(
+            of([ledger.start for ledger in ledgers]),
+            {name: of([ledger.inputs[name] for ledger in ledgers]) for name in first.inputs},
+            {
+                layer: [of([ledger.taken[layer][i] for ledger in ledgers]) for i in range(len(v))]
+                for layer, v in first.taken.items()
+            },
+            {
+                layer: of([ledger.initial_states[layer] for ledger in ledgers])
+                for layer in first.initial_states
+            },
+        )
+
+    def rows(self) -> Iterator[Row]:
+        """Yield what every account took, from the input upward; none that took nothing."""
+        for name, value in self.inputs.items():
+            yield Row(name, None, "input", value)
+        for layer in dict.fromkeys([*self.taken, *self.initial_states]):
+            if layer in self.initial_states:
+                yield Row(layer, None, "initial state", self.initial_states[layer])
+            for values in self.taken.get(layer, []):
+                if values.ndim == 2:
+                    yield from self._by_account(layer, None, values)
+                else:
+                    for step in range(values.shape[1]):
+                        yield from self._by_account(layer, step, values[:, step])
+
+    def _by_account(self, layer: str, step: int | None, values: np.ndarray) -> Iterator[Row]:
+        for column, account in enumerate(ACCOUNTS):
+            if np.any(values[:, column]):
+                yield Row(layer, step, account, values[:, column])
+
+    def totals(self) -> dict[str, np.ndarray]:
+        """Return what each account took over all layers and steps, (batch,)."""
+        names = ("input", *ACCOUNTS, "initial state")
+        totals = {name: np.zeros_like(self.start) for name in names}
+        for row in self.rows():
+            totals[row.account] = totals[row.account] + row.relevance
+        return totals
+
+    def total(self) -> np.ndarray:
+        """Return the sum of all accounts, (batch,): `start`, to rounding."""
+        return np.sum(list(self.totals().values()), axis=0)
+
+    def table(self, steps: bool = False) -> str:
+        """Return a table of the means over the batch, a row a layer and account.
+
+        Args:
+            steps: a row for every time step, instead of their sum.
+        """
+        sums: dict[tuple[str, str, str], float] = {}
+        for row in self.rows():
+            step = "" if row.step is None else str(row.step) if steps else "all"
+            key = (row.layer, step, row.account)
+            sums[key] = sums.get(key, 0.0) + float(np.mean(row.relevance))
+        start = float(np.mean(self.start))
+        lines = [("layer", "step", "account", "relevance", "part of start")]
+        entries = [*sums.items(), (("", "", "all accounts"), float(np.mean(self.total())))]
+        for (layer, step, account), value in entries:
+            part = f"{value / start:.1%}" if start else "-"
+            lines.append((layer, step, account, f"{value:.6g}", part))
+        lines.append(("", "", "start", f"{start:.6g}", ""))
+        widths = [max(len(line[i]) for line in lines) for i in range(5)]
+        return "\n".join(
+            "  ".join(
+                cell.ljust(width) if i < 3 else cell.rjust(width)
+                for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+            ).rstrip()
+            for line in lines
+        )

@@ -1,0 +1,46 @@
+"""The operations that explainable layers are written with.
+
+In training and inference each is a plain TensorFlow operation. While a model is run for an
+explanation (`explaining`), each carries the backward pass of the active method: an ordinary or
+guided gradient, or, for relevance methods, a `tf.custom_gradient` that receives the relevance of
+its output and returns that of its inputs. Operations that move values (reshape, slice,
+concatenation, maxima) need nothing: their gradient moves relevance where it belongs.
+"""
+
+from tfrnnx.primitives.accounts import nothing
+from tfrnnx.primitives.elementwise import (
+    activate,
+    add,
+    affine,
+    gate,
+    product,
+    relu,
+    weighted_sum,
+)
+from tfrnnx.primitives.linear import (
+    Contribution,
+    contribution,
+    conv2d,
+    dense,
+    gated,
+    join,
+    signal_of,
+)
+
+__all__ = [
+    "Contribution",
+    "activate",
+    "add",
+    "affine",
+    "contribution",
+    "conv2d",
+    "dense",
+    "gate",
+    "gated",
+    "join",
+    "nothing",
+    "product",
+    "relu",
+    "signal_of",
+    "weighted_sum",
+]

@@ -1,0 +1,288 @@
+"""Activations, gates, sums and products, element by element, and sums with constant weights."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tfrnnx.primitives.accounts import account
+from tfrnnx.primitives.scope import (
+    Scope,
+    Source,
+    mark_positive,
+    relevance_scope,
+    scope,
+)
+from tfrnnx.rules import message, stabilized
+
+
+def relu(z: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor] = tf.nn.relu) -> tf.Tensor:
+    """Return max(0, z), or another activation that is 0 below 0 and never negative.
+
+    Backward: the gradient; under Guided Backprop, the gradient where z > 0 and it is positive
+    itself; under DeconvNet, what is positive of what arrives, wherever z is; under relevance
+    methods, the relevance as it is.
+
+    Args:
+        z: floats.
+        function: such as a ReLU with a maximum.
+    """
+    active = scope()
+    mode = "gradient" if active is None else active.method.relu
+    if mode == "gradient":
+        a = function(z)
+        mark_positive(a)
+        return a
+
+    @tf.custom_gradient
+    def explained(z: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+        a = function(z)
+
+        def backward(g: tf.Tensor) -> tf.Tensor:
+            if mode == "relevance":
+                return g
+            if mode == "deconvnet":
+                return tf.nn.relu(g)
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(z)
+                again = function(z)
+            return tape.gradient(again, z, tf.nn.relu(g))
+
+        return a, backward
+
+    a = explained(z)
+    mark_positive(a)
+    return a
+
+
+def activate(
+    z: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor], positive: bool = False
+) -> tf.Tensor:
+    """Return an elementwise function of z. Relevance methods pass the relevance as it is.
+
+    Args:
+        z: floats.
+        function: of one tensor, elementwise.
+        positive: whether its values are >= 0.
+    """
+    if relevance_scope() is None:
+        a = function(z)
+    else:
+
+        @tf.custom_gradient
+        def explained(z: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+            return function(z), lambda relevance: relevance
+
+        a = explained(z)
+    if positive:
+        mark_positive(a)
+    return a
+
+
+def gate(opening: tf.Tensor, signal: tf.Tensor) -> tf.Tensor:
+    """Return opening * signal.
+
+    Relevance methods share what arrives as their `gates` says: "all" to the signal (Arras et al.
+    2017, the opening is read as a constant), "half" to each, or "prop", in proportion to the two
+    values (both in Arras et al. 2019, "Explaining and interpreting LSTMs").
+    """
+    active = relevance_scope()
+    if active is None:
+        return opening * signal
+    gates_take = active.method.gates != "all"
+    share = active.method.gate_share(opening, signal)
+
+    @tf.custom_gradient
+    def explained(*inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+        def backward(relevance: tf.Tensor) -> Any:
+            if not gates_take:
+                return relevance
+            to_gate = share * relevance
+            return to_gate, relevance - to_gate
+
+        return opening * signal, backward
+
+    return explained(opening, signal) if gates_take else explained(signal)
+
+
+def add(*summands: tf.Tensor) -> tf.Tensor:
+    """Return the sum of tensors of one shape.
+
+    Relevance is split in proportion to the summands, R_a = a / (z + ε sign(z)) R, where z is the
+    sum; evenly by rules that do not count values.
+    """
+    active = relevance_scope()
+    if active is None:
+        return _sum(summands)
+    record, sink, spreads = active.record, active.sink, active.method.bias == "distribute"
+    epsilon = active.method.epsilon  # not the scope in what follows: it holds the kernels
+    counted = [_counted(active, x, record.source_of(x)) for x in summands]
+
+    @tf.custom_gradient
+    def explained(*inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+        total = _sum(counted)
+
+        def backward(relevance: tf.Tensor) -> list[tf.Tensor]:
+            s = message(relevance, stabilized(total, epsilon))
+            shares = [s * x for x in counted]
+            if not spreads and sink is None:
+                return shares
+            lost = relevance - s * total
+            if spreads:
+                return [share + lost / len(shares) for share in shares] + _no_sink(sink)
+            return [*shares, account(sink, tf.zeros_like(lost), lost)]
+
+        return _sum(summands), backward
+
+    a = explained(*summands, *(() if sink is None else (sink,)))
+    if all(record.is_positive(x) for x in summands):
+        mark_positive(a)
+    return a
+
+
+def product(factors: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Return the product of tensors of one shape, none of which is a gate.
+
+    Relevance is split evenly; in proportion to the factors where the method's `gates` is "prop".
+    """
+    z = factors[0]
+    for factor in factors[1:]:
+        z = z * factor
+    active = relevance_scope()
+    if active is None:
+        return z
+    in_proportion = active.method.gates == "prop"
+    denominator = stabilized(_sum(factors), active.method.epsilon)
+    sink = active.sink
+
+    @tf.custom_gradient
+    def explained(*inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+        def backward(relevance: tf.Tensor) -> list[tf.Tensor]:
+            if not in_proportion:
+                return [relevance / len(factors)] * len(factors) + _no_sink(sink)
+            s = message(relevance, denominator)
+            shares = [s * factor for factor in factors]
+            if sink is None:
+                return shares
+            lost = relevance - _sum(shares)
+            return [*shares, account(sink, tf.zeros_like(lost), lost)]
+
+        return z, backward
+
+    a = explained(*factors, *(() if sink is None else (sink,)))
+    if all(active.record.is_positive(x) for x in factors):
+        mark_positive(a)
+    return a
+
+
+def affine(x: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
+    """Return x * scale + offset: a linear map with one input to each output.
+
+    R_x = x scale / (x scale + offset + ε sign) R. Where the offset takes no part in the method,
+    or the rule does not count values, x gets all.
+
+    Args:
+        x: floats.
+        scale: broadcasts to x.
+        offset: broadcasts to x.
+    """
+    z = x * scale + offset
+    active = relevance_scope()
+    if active is None:
+        return z
+    sink, epsilon = active.sink, active.method.epsilon
+    rule = active.rule()
+    passes = (
+        active.method.bias == "distribute"
+        or not rule.terms.counts_values
+        or rule.terms.low is not None
+    )
+    takes = active.method.bias == "absorb"
+
+    @tf.custom_gradient
+    def explained(*inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+        def backward(relevance: tf.Tensor) -> list[tf.Tensor]:
+            if passes:
+                return [relevance, *_no_sink(sink)]
+            value = x * scale
+            s = message(relevance, stabilized(z if takes else value, epsilon))
+            kept = s * value
+            if sink is None:
+                return [kept]
+            to_bias = s * offset * tf.ones_like(value) if takes else tf.zeros_like(value)
+            return [kept, account(sink, to_bias, relevance - kept - to_bias)]
+
+        return z, backward
+
+    return explained(x, *(() if sink is None else (sink,)))
+
+
+def weighted_sum(x: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+    """Return a linear function of x with constant weights >= 0, such as an average.
+
+    Relevance is split in proportion to what the inputs add: R_i = x_i w_ik / (z_k + ε sign) R_k;
+    for inputs in a box, z^B counts x_i - low; by rules that do not count values, w_ik alone.
+
+    Args:
+        x: floats.
+        function: linear in x, with weights that depend on nothing else.
+    """
+    active = relevance_scope()
+    if active is None:
+        return function(x)
+    counted = _counted(active, x, active.source)
+    needs_positive = active.rule().terms.needs_positive
+    if needs_positive and not active.positive and active.source is None:
+        active.record.negative_inputs.append(active.layer)
+    sink, spreads = active.sink, active.method.bias == "distribute"
+    epsilon = active.method.epsilon
+
+    @tf.custom_gradient
+    def explained(*inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+        total = function(counted)
+
+        def backward(relevance: tf.Tensor) -> list[tf.Tensor]:
+            s = message(relevance, stabilized(total, epsilon))
+            arrived = counted * _adjoint(function, counted, s)
+            if not spreads and sink is None:
+                return [arrived]
+            lost = relevance - s * total
+            if spreads:
+                ones = function(tf.ones_like(counted))
+                spread = _adjoint(function, counted, message(lost, ones))
+                return [arrived + spread, *_no_sink(sink)]
+            return [arrived, account(sink, tf.zeros_like(lost), lost)]
+
+        return function(x), backward
+
+    a = explained(x, *(() if sink is None else (sink,)))
+    if active.positive:
+        mark_positive(a)
+    return a
+
+
+def _sum(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
+    return tensors[0] if len(tensors) == 1 else tf.add_n(list(tensors))
+
+
+def _no_sink(sink: tf.Tensor | None) -> list[tf.Tensor]:
+    """Return that nothing is taken, in the shape of a sink if there is one."""
+    return [] if sink is None else [tf.zeros_like(sink)]
+
+
+def _counted(active: Scope, x: tf.Tensor, source: Source | None) -> tf.Tensor:
+    """Return what a sum counts of a summand x: its value, unless the rule says otherwise."""
+    terms = active.rule().terms
+    if not terms.counts_values:
+        return tf.ones_like(x)
+    if terms.low is not None and source is Source.BOX:
+        return x - tf.constant(terms.low, x.dtype)
+    return x
+
+
+def _adjoint(function: Callable, x: tf.Tensor, s: tf.Tensor) -> tf.Tensor:
+    """Return the transpose of a function that is linear in x, applied to s."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(x)
+        z = function(x)
+    return tape.gradient(z, x, s)

@@ -1,0 +1,350 @@
+"""Linear maps over one or several inputs, which share one denominator.
+
+A linear map is made of one `contribution` for each input it reads and a `join`, so that inputs
+with different rules share their totals, and a contribution over all time steps can be made
+outside the time loop.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from tfrnnx.primitives.accounts import account
+from tfrnnx.primitives.scope import Scope, relevance_scope
+from tfrnnx.rules import FLAT, LinearMap, Tensors, message
+
+
+class Contribution(NamedTuple):
+    """What one input adds to a linear map; tensors, so that it can pass through time loops.
+
+    Attributes:
+        z: its part of the map's value, (..., units).
+        parts: what it adds to the totals of the rule, over the signal columns; nothing where no
+            relevance method is active. Where the bias is distributed, the last one is the number
+            of its inputs.
+    """
+
+    z: tf.Tensor
+    parts: Tensors = ()
+
+
+@dataclass(frozen=True)
+class Dense:
+    """x w over the last axis of x, any number of leading axes."""
+
+    def apply(self, x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
+        """Return x w."""
+        return _over_last_axis(x, w.shape[1], lambda rows: tf.matmul(rows, w))
+
+    def adjoint(self, s: tf.Tensor, ws: Sequence[tf.Tensor], x: tf.Tensor) -> list[tf.Tensor]:
+        """Return s wᵀ for each w."""
+        width = x.shape[-1]
+        return [
+            _over_last_axis(s, width, lambda rows, w=w: tf.matmul(rows, w, transpose_b=True))
+            for w in ws
+        ]
+
+
+def _over_last_axis(x: tf.Tensor, width: int, product: Callable) -> tf.Tensor:
+    """Apply a matrix product to all leading axes at once: TensorFlow's batched one is slower."""
+    if x.shape.rank == 2:
+        return product(x)
+    rows = product(tf.reshape(x, [-1, x.shape[-1]]))
+    result = tf.reshape(rows, tf.concat([tf.shape(x)[:-1], [width]], 0))
+    return tf.ensure_shape(result, [*x.shape[:-1], width])
+
+
+@dataclass(frozen=True)
+class Conv2D:
+    """Convolution of (batch, height, width, channels).
+
+    Attributes:
+        strides: steps along height and width.
+        padding: "SAME" or "VALID".
+        dilations: distances of the kernel's cells along height and width.
+        groups: how many groups of channels are convolved apart.
+        before: zeros to put before the first row, for causal padding.
+    """
+
+    strides: tuple[int, int] = (1, 1)
+    padding: str = "SAME"
+    dilations: tuple[int, int] = (1, 1)
+    groups: int = 1
+    before: int = 0
+
+    def apply(self, x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
+        """Return the convolution of x with w."""
+        if self.before:
+            x = tf.pad(x, [[0, 0], [self.before, 0], [0, 0], [0, 0]])
+        if self.groups == 1:
+            return self._convolve(x, w)
+        # TensorFlow has no gradient of grouped convolutions on the CPU.
+        groups = zip(tf.split(x, self.groups, -1), tf.split(w, self.groups, -1), strict=True)
+        return tf.concat([self._convolve(*group) for group in groups], -1)
+
+    def _convolve(self, x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
+        if self.dilations == (1, 1):
+            return tf.nn.conv2d(x, w, self.strides, self.padding)
+        return tf.nn.convolution(x, w, self.strides, self.padding, dilations=self.dilations)
+
+    def adjoint(self, s: tf.Tensor, ws: Sequence[tf.Tensor], x: tf.Tensor) -> list[tf.Tensor]:
+        """Return the transposed convolution of s with each w."""
+        if self.dilations != (1, 1) or self.groups != 1 or self.before:
+            return [_adjoint(lambda x, w=w: self.apply(x, w), x, s) for w in ws]
+        shape = tf.concat([tf.shape(x)[:-1], [x.shape[-1] * len(ws)]], 0)
+        # The weights side by side as channels: with few channels the cost is that of reading s.
+        r = tf.nn.conv2d_transpose(s, tf.concat(ws, 2), shape, self.strides, self.padding)
+        return tf.split(r, len(ws), -1)
+
+
+def _adjoint(function: Callable, x: tf.Tensor, s: tf.Tensor) -> tf.Tensor:
+    """Return the transpose of a function that is linear in x, applied to s."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(x)
+        z = function(x)
+    return tape.gradient(z, x, s)
+
+
+def _signal_columns(active: Scope, signal: slice | None) -> slice | None:
+    """Return the columns that relevance flows through: all where gates get their share."""
+    return signal if active.method.gates == "all" else None
+
+
+def _columns(x: tf.Tensor, columns: slice | None) -> tf.Tensor:
+    return x if columns is None else x[..., columns]
+
+
+def _contribution(
+    linear: LinearMap,
+    x: tf.Tensor,
+    kernel: Any,
+    signal: slice | None = None,
+    convolution: bool = False,
+) -> Contribution:
+    w = tf.cast(tf.convert_to_tensor(kernel), x.dtype)
+    active = relevance_scope()
+    if active is None:
+        return Contribution(linear.apply(x, w))
+    record = active.record
+    rule = active.rule(convolution)
+    terms = rule.terms_in(active.main_rule(rule), active.positive)
+    if terms.needs_positive and not active.positive and active.source is None:
+        record.negative_inputs.append(active.layer)
+    columns = _signal_columns(active, signal)
+    weights = record.weights(kernel, terms, columns, x.dtype)
+    spreads = active.method.bias == "distribute"
+    ones = record.weights(kernel, FLAT, columns, x.dtype) if spreads else ()
+
+    @tf.custom_gradient
+    def contribute(x: tf.Tensor) -> tuple[Tensors, Callable]:
+        z = linear.apply(x, w)
+        signal_z = _columns(z, columns)
+        parts = terms.parts(linear, x, weights, signal_z)
+        if spreads:
+            parts += FLAT.parts(linear, x, ones, signal_z)
+
+        def backward(_: tf.Tensor, *messages: tf.Tensor) -> tf.Tensor:
+            if not spreads:
+                return terms.relevance(linear, x, weights, messages)
+            *shared, spread = messages
+            return terms.relevance(linear, x, weights, tuple(shared)) + FLAT.relevance(
+                linear, x, ones, (spread,)
+            )
+
+        return (z, *parts), backward
+
+    z, *parts = contribute(x)
+    return Contribution(z, tuple(parts))
+
+
+def contribution(x: tf.Tensor, kernel: Any, signal: slice | None = None) -> Contribution:
+    """Return what x adds to the linear map with this kernel.
+
+    Args:
+        x: floats of shape (..., features).
+        kernel: the layer's variable, (features, units).
+        signal: the columns of the kernel that relevance flows through under `gates="all"`. The
+            others are gates, which are then read as constants. None: all columns.
+    """
+    return _contribution(Dense(), x, kernel, signal)
+
+
+def signal_of(contribution: Contribution, start: int) -> tuple[Contribution, Contribution]:
+    """Cut a contribution in two: columns of gates before `start`, and of the signal from it on.
+
+    Args:
+        contribution: made with `signal=slice(start, None)`.
+        start: the first column of the signal.
+    """
+    z, parts = contribution
+    gates, signal = z[..., :start], z[..., start:]
+    active = relevance_scope()
+    if active is None or active.method.gates == "all":
+        return Contribution(gates), Contribution(signal, parts)
+    return (
+        Contribution(gates, tuple(part[..., :start] for part in parts)),
+        Contribution(signal, tuple(part[..., start:] for part in parts)),
+    )
+
+
+def join(
+    contributions: Sequence[Contribution],
+    bias: Any = None,
+    signal: slice | None = None,
+    gates: bool = False,
+) -> tf.Tensor:
+    """Return Σ contributions + bias: the linear map's value, with joint totals.
+
+    Args:
+        contributions: one for each input that the map reads.
+        bias: (units,) or (batch, units), or None.
+        signal: as given to `contribution`.
+        gates: whether all columns are of gates.
+    """
+    return _join(contributions, bias, signal, gates)
+
+
+def _join(
+    contributions: Sequence[Contribution],
+    bias: Any,
+    signal: slice | None = None,
+    gates: bool = False,
+    convolution: bool = False,
+) -> tf.Tensor:
+    zs = [part.z for part in contributions]
+    # A tensor, and not the variable: custom gradients ask for the gradients of variables.
+    b = None if bias is None else tf.cast(tf.convert_to_tensor(bias), zs[0].dtype)
+
+    def total(parts: Sequence[tf.Tensor]) -> tf.Tensor:
+        return parts[0] if len(parts) == 1 else tf.add_n(list(parts))
+
+    def value(parts: Sequence[tf.Tensor]) -> tf.Tensor:
+        return total(parts) if b is None else total(parts) + b
+
+    active = relevance_scope()
+    if active is None:
+        return value(zs)
+    if gates and active.method.gates == "all":
+        return tf.stop_gradient(value(zs))
+    columns = _signal_columns(active, signal)
+    main = active.main_rule(active.rule(convolution))
+    terms = main.terms_in(main, positive=False)
+    spreads = active.method.bias == "distribute"
+    per_input = len(contributions[0].parts)
+    sink = active.sink
+    takes: Tensors = ()
+    if b is not None and active.method.bias != "ignore" and terms.bias is not None:
+        takes = terms.bias(_columns(b, columns))
+
+    @tf.custom_gradient
+    def combine(*inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+        flat = inputs if sink is None else inputs[:-1]
+        totals = [total(flat[part::per_input]) for part in range(per_input)]
+        counts = totals.pop() if spreads else None
+
+        def backward(relevance: tf.Tensor) -> list[tf.Tensor]:
+            relevance = _columns(relevance, columns)
+            shared = tuple(totals)
+            if takes:
+                shared = tuple(d + b for d, b in zip(totals, takes, strict=True))
+            messages = list(main.share(relevance, shared))
+            if not spreads and sink is None:
+                return messages * len(contributions)
+            lost = relevance - tf.add_n([s * d for s, d in zip(messages, totals, strict=True)])
+            if spreads:
+                messages.append(message(lost, counts))
+                lost = lost - messages[-1] * counts  # where a map has no inputs at all
+            to_bias = tf.zeros_like(lost)
+            if takes and not spreads:
+                to_bias = tf.add_n([s * b for s, b in zip(messages, takes, strict=True)])
+            arrived = messages * len(contributions)
+            if sink is not None:
+                of_gates = _gate_columns(lost, signal, columns, gates)
+                arrived.append(account(sink, to_bias, lost - to_bias, of_gates))
+            return arrived
+
+        return value(zs), backward
+
+    parts = [part for contribution in contributions for part in contribution.parts]
+    return combine(*parts, *(() if sink is None else (sink,)))
+
+
+def _gate_columns(
+    z: tf.Tensor, signal: slice | None, columns: slice | None, gates: bool
+) -> tf.Tensor | None:
+    """Return 1 for the columns of gates, 0 for those of the signal, or None without gates."""
+    if gates:
+        return tf.ones(z.shape[-1:], z.dtype)
+    if signal is None or columns is not None:
+        return None
+    units = range(z.shape[-1])
+    return tf.constant([0.0 if unit in units[signal] else 1.0 for unit in units], z.dtype)
+
+
+def gated(opening: tf.Tensor, contribution: Contribution) -> Contribution:
+    """Return the contribution that comes through a gate: opening * (x w), column by column.
+
+    Relevance methods read the opening as a factor of the weights, >= 0; with `gates` other than
+    "all" it also gets its share of what the contribution gets.
+
+    Args:
+        opening: (batch, units), >= 0.
+        contribution: of a state, (batch, units).
+    """
+    z, parts = contribution
+    active = relevance_scope()
+    if active is None or not parts:
+        return Contribution(opening * z, parts)
+    if active.method.gates == "all":
+        opening = tf.stop_gradient(opening)
+    share = active.method.gate_share(opening, z)
+    spreads = active.method.bias == "distribute"
+    counted = len(parts) - 1 if spreads else len(parts)
+
+    @tf.custom_gradient
+    def pass_on(opening: tf.Tensor, *parts: tf.Tensor) -> tuple[Tensors, Callable]:
+        outputs = tuple(opening * part for part in parts[:counted]) + tuple(parts[counted:])
+
+        def backward(*messages: tf.Tensor) -> list[tf.Tensor | None]:
+            passed = list(messages)
+            for index in range(counted):
+                passed[index] = opening * messages[index] * (1 - share)
+            to_gate = tf.add_n([s * d for s, d in zip(messages, outputs[:counted], strict=False)])
+            return [share * to_gate, *passed]
+
+        return outputs, backward
+
+    return Contribution(opening * z, tuple(pass_on(opening, *parts)))
+
+
+def dense(x: tf.Tensor, kernel: Any, bias: Any = None) -> tf.Tensor:
+    """Return x w + b: a linear map of one input (..., features) -> (..., units)."""
+    return join([contribution(x, kernel)], bias)
+
+
+def conv2d(
+    x: tf.Tensor,
+    kernel: Any,
+    bias: Any = None,
+    strides: tuple[int, int] = (1, 1),
+    padding: str = "SAME",
+    dilations: tuple[int, int] = (1, 1),
+    groups: int = 1,
+    before: int = 0,
+) -> tf.Tensor:
+    """Return the convolution of x (batch, height, width, channels) with the kernel, plus bias.
+
+    Args:
+        x: floats of shape (batch, height, width, channels).
+        kernel: (rows, columns, channels / groups, filters).
+        bias: (filters,), or None.
+        strides: steps along height and width.
+        padding: "SAME" or "VALID".
+        dilations: distances of the kernel's cells along height and width.
+        groups: how many groups of channels are convolved apart.
+        before: zeros to put before the first row, for causal padding.
+    """
+    linear = Conv2D(strides, padding, dilations, groups, before)
+    return _join([_contribution(linear, x, kernel, convolution=True)], bias, convolution=True)

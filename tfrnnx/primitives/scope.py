@@ -1,0 +1,323 @@
+"""What holds while one model is run for one explanation, and what is known of its tensors."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from tfrnnx.methods import Method
+from tfrnnx.rules import Rule, Tensors, Terms
+
+ACCOUNTS = ("bias", "epsilon", "gates")  # what a layer's maps can take, the columns of a sink
+
+
+class Source(Enum):
+    """What kind of values the model's input has."""
+
+    BOX = "floats that a method's box bounds"
+    FREE = "embeddings, which nothing bounds"
+
+
+class Entry(NamedTuple):
+    """Where an explanation is read off: an input of floats, or embeddings of one of tokens.
+
+    Attributes:
+        number: which of the model's inputs it is.
+        value: of the input, or the embeddings of its tokens.
+        point: what the model reads in the value's place.
+        factor: of what arrives there, for methods of several points, else None.
+        source: the kind of values.
+        vocabulary: how many tokens there are, if it is of tokens.
+    """
+
+    number: int
+    value: tf.Tensor
+    point: tf.Tensor
+    factor: tf.Tensor | None
+    source: Source
+    vocabulary: int | None = None
+
+
+# (value, number of the input, what makes values of inputs of it) -> point, factor
+Sample = Callable[[tf.Tensor, int, Callable[[Any], tf.Tensor]], tuple[tf.Tensor, tf.Tensor]]
+
+
+@dataclass
+class Record:
+    """What is found out in the course of one run. It does not outlive the run.
+
+    Tensors are known by identity, and held so that the identities stay theirs.
+
+    Attributes:
+        method: that explains.
+        graph: where the run takes place, outside of its time loops; None if eagerly.
+        tape: that the explanation is read off.
+        batch: how many samples are explained, where relevance is accounted for, else None.
+        sample: where to take gradients, for methods of several points.
+        entries: where the explanation is read off.
+        tokens: what has values of the model's inputs of tokens, and the number of the input.
+        sources: what has values of the model's input.
+        positive: what is known to be >= 0.
+        masks: the masks that travel with tensors.
+        outputs: of the layers, by their paths, once for each time that a layer is used.
+        sinks: zeros through which the maps of a layer report what they take, (rows, ACCOUNTS) or
+            (rows, steps, ACCOUNTS), by the layer's path.
+        initial_states: that recurrent layers start from, by the layer's path.
+        negative_inputs: paths of layers that a rule asks for inputs >= 0 in vain.
+        lost_masks: names of layers that got a mask and do not honour it.
+        looked_through: paths of layers whose final softmax or sigmoid was looked through.
+    """
+
+    method: Method
+    graph: Any
+    tape: tf.GradientTape
+    batch: tf.Tensor | None = None
+    sample: Sample | None = None
+    entries: list[Entry] = field(default_factory=list)
+    tokens: dict[int, tuple[tf.Tensor, int]] = field(default_factory=dict)
+    sources: dict[int, tuple[tf.Tensor, Source]] = field(default_factory=dict)
+    positive: dict[int, tf.Tensor] = field(default_factory=dict)
+    masks: dict[int, tuple[tf.Tensor, Any]] = field(default_factory=dict)
+    outputs: dict[str, list[Any]] = field(default_factory=dict)
+    sinks: dict[str, list[tf.Tensor]] = field(default_factory=dict)
+    initial_states: dict[str, list[tf.Tensor]] = field(default_factory=dict)
+    negative_inputs: list[str] = field(default_factory=list)
+    lost_masks: list[str] = field(default_factory=list)
+    looked_through: list[str] = field(default_factory=list)
+    _weights: dict[Any, Any] = field(default_factory=dict)
+
+    def weights(self, kernel: Any, terms: Terms, columns: slice | None, dtype: Any) -> Tensors:
+        """Return the weights of terms, computed once per explanation, outside of time loops."""
+        key = (id(kernel), id(terms), str(columns), dtype)
+        if key not in self._weights:
+            # The body of a while loop is a graph of its own. Made there, a clipped weight would be
+            # recomputed, and kept for the backward pass, at every time step.
+            outside = nullcontext() if self.graph is None else self.graph.as_default()
+            with outside, tf.control_dependencies(None):
+                w = tf.cast(tf.convert_to_tensor(kernel), dtype)
+                weights = terms.weights(w if columns is None else w[..., columns])
+            # Holding the kernel and the terms keeps their ids theirs.
+            self._weights[key] = (kernel, terms, weights)
+        return self._weights[key][2]
+
+    def enter(
+        self,
+        value: tf.Tensor,
+        number: int,
+        source: Source,
+        embed: Callable[[Any], tf.Tensor] = tf.convert_to_tensor,
+        vocabulary: int | None = None,
+    ) -> tf.Tensor:
+        """Have the explanation read off at this value; return what the model shall read there."""
+        point, factor = tf.identity(value), None
+        if self.sample is not None:
+            point, factor = self.sample(value, number, embed)
+        self.tape.watch(point)
+        self.entries.append(Entry(number, value, point, factor, source, vocabulary))
+        self.mark_source(point, source)
+        return point
+
+    def new_sink(self, layer: str, rows: Any) -> tf.Tensor:
+        """Return zeros (*rows, ACCOUNTS) through which a layer's maps report what they take."""
+        sink = tf.zeros(tf.concat([rows, [len(ACCOUNTS)]], 0), tf.float64)
+        self.tape.watch(sink)
+        self.sinks.setdefault(layer, []).append(sink)
+        return sink
+
+    def source_of(self, x: Any) -> Source | None:
+        """Return which kind of values of the model's input x has, if it has any."""
+        _, source = self.sources.get(id(x), (None, None))
+        return source
+
+    def is_positive(self, x: Any) -> bool:
+        """Return whether x is known to be >= 0."""
+        return id(x) in self.positive
+
+    def mark_positive(self, x: Any) -> None:
+        """Say that x is >= 0."""
+        self.positive[id(x)] = x
+
+    def mark_source(self, x: Any, source: Source) -> None:
+        """Say that x has values of the model's input."""
+        self.sources[id(x)] = (x, source)
+
+    def mask_of(self, x: Any) -> Any:
+        """Return the mask that travels with x, or None."""
+        _, mask = self.masks.get(id(x), (None, None))
+        return mask
+
+    def set_mask(self, x: Any, mask: Any) -> None:
+        """Have a mask travel with x."""
+        self.masks[id(x)] = (x, mask)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Where in the model a primitive runs.
+
+    Attributes:
+        record: of the run.
+        layer: path of the layer that is run.
+        source: what the layer reads, if that is the model's input.
+        positive: whether what the layer reads is known to be >= 0.
+        recurrent: whether the layer is a recurrent one.
+        states_positive: whether the recurrent layer's states are known to be >= 0.
+        final: whether the layer's output is the model's.
+        sink: zeros (rows, ACCOUNTS), where relevance is accounted for.
+    """
+
+    record: Record
+    layer: str = ""
+    source: Source | None = None
+    positive: bool = False
+    recurrent: bool = False
+    states_positive: bool = False
+    final: bool = True
+    sink: tf.Tensor | None = None
+
+    @property
+    def method(self) -> Method:
+        """The method that explains."""
+        return self.record.method
+
+    def rule(self, convolution: bool = False) -> Rule:
+        """Return the relevance rule of an input of one of the layer's maps."""
+        rules = self.method.rules
+        assert rules is not None  # methods that propagate relevance have them
+        by_kind = rules.convolution if convolution else rules.dense
+        if self.recurrent:
+            by_kind = rules.recurrent
+        if self.source is None:
+            return by_kind
+        return (rules.input if self.source is Source.BOX else rules.embedding) or by_kind
+
+    def main_rule(self, rule: Rule) -> Rule:
+        """Return the rule that shares the relevance of a map with an input of this rule."""
+        rules = self.method.rules
+        return rules.recurrent if self.recurrent and rules is not None else rule
+
+
+# A context variable, so that each thread and each trace has its own, and nothing outlives a call.
+_scope: ContextVar[Scope | None] = ContextVar("tfrnnx_scope", default=None)
+
+
+def scope() -> Scope | None:
+    """Return the active scope, or None in training and inference."""
+    return _scope.get()
+
+
+def relevance_scope() -> Scope | None:
+    """Return the active scope if its method propagates relevance."""
+    active = _scope.get()
+    return active if active is not None and active.method.rules is not None else None
+
+
+@contextmanager
+def explaining(
+    method: Method,
+    tape: tf.GradientTape,
+    batch: tf.Tensor | None = None,
+    sample: Sample | None = None,
+) -> Iterator[Record]:
+    """Run what is inside for an explanation by `method`, in this thread alone.
+
+    Args:
+        method: that explains.
+        tape: that the explanation will be read off.
+        batch: how many samples there are, to account for all relevance; None: it is not done.
+        sample: where to take gradients, for methods of several points.
+    """
+    graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+    record = Record(method, graph, tape, batch, sample)
+    with _active(Scope(record)):
+        yield record
+
+
+@contextmanager
+def running(layer: str, inputs: Any, *, final: bool = False) -> Iterator[Scope]:
+    """Run a layer that reads these inputs: its maps follow the rules for them."""
+    outer = _scope.get()
+    assert outer is not None
+    record = outer.record
+    tensors = keras.tree.flatten(inputs)
+    sources = [record.source_of(x) for x in tensors]
+    sink = None if record.batch is None else record.new_sink(layer, [record.batch])
+    inner = replace(
+        outer,
+        layer=layer,
+        source=next((source for source in sources if source is not None), None),
+        positive=all(record.is_positive(x) for x in tensors),
+        recurrent=False,
+        final=outer.final and final,
+        sink=sink,
+    )
+    with _active(inner):
+        yield inner
+
+
+@contextmanager
+def recurring(states_positive: bool) -> Iterator[Scope]:
+    """Run the maps of a recurrent layer."""
+    outer = _scope.get()
+    assert outer is not None
+    with _active(replace(outer, recurrent=True, states_positive=states_positive)) as inner:
+        yield inner
+
+
+@contextmanager
+def within(name: str) -> Iterator[Scope]:
+    """Run a layer that is a part of the layer that is run."""
+    outer = _scope.get()
+    assert outer is not None
+    with _active(replace(outer, layer=f"{outer.layer}/{name}")) as inner:
+        yield inner
+
+
+@contextmanager
+def hidden(sink: tf.Tensor | None) -> Iterator[None]:
+    """Run maps of hidden activations, which report to this sink."""
+    outer = _scope.get()
+    assert outer is not None
+    with _active(replace(outer, source=None, positive=outer.states_positive, sink=sink)):
+        yield
+
+
+@contextmanager
+def _active(inner: Scope) -> Iterator[Scope]:
+    token = _scope.set(inner)
+    try:
+        yield inner
+    finally:
+        _scope.reset(token)
+
+
+def mark_moved(inputs: Any, outputs: Any) -> None:
+    """Say that the outputs are values of the inputs, moved."""
+    active = _scope.get()
+    if active is None:
+        return
+    record = active.record
+    given = [x for x in keras.tree.flatten(inputs) if tf.is_tensor(x)]
+    sources = {record.source_of(x) for x in given}
+    positive = all(record.is_positive(x) for x in given)
+    tokens = [record.tokens[id(x)][1] for x in given if id(x) in record.tokens]
+    for x in keras.tree.flatten(outputs):
+        if tokens:
+            record.tokens[id(x)] = (x, tokens[0])
+        if len(sources) == 1 and None not in sources:
+            record.mark_source(x, next(iter(sources)))  # type: ignore[arg-type]
+        if positive:
+            record.mark_positive(x)
+
+
+def mark_positive(outputs: Any) -> None:
+    """Say that the outputs are >= 0."""
+    active = _scope.get()
+    if active is not None:
+        for x in keras.tree.flatten(outputs):
+            active.record.mark_positive(x)

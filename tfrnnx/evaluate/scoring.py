@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrnnx.data import to_image
+from tfrnnx.evaluate.config import PARAMETERS
 from tfrnnx.explain import Explainer
 from tfrnnx.flipping import Flipping
 from tfrnnx.metrics import item_relevance, metrics, needs, score
@@ -38,7 +39,11 @@ class Scores:
         seed: int,
     ) -> None:
         self._methods = list(methods)
-        self._explainers = {name: Explainer(model, name) for name in methods if name != RANDOM}
+        self._explainers = {
+            name: Explainer(model, name, **PARAMETERS.get(name, {}))
+            for name in methods
+            if name != RANDOM
+        }
         self._predict = _probabilities(model)
         self._class_names = np.array(class_names)
         self._to_flip = flip_sequences

@@ -17,10 +17,11 @@ from programs import finish, run, start
 
 from tfrnnx.data import load
 from tfrnnx.errors import ConfigError, ModelFileError, OutputError, StudyError
-from tfrnnx.evaluate import Cell, Study, StudyConfig, run_cells, write_results
+from tfrnnx.evaluate import METHODS, PARAMETERS, Cell, Study, StudyConfig, run_cells, write_results
 from tfrnnx.evaluate.cells import limit_threads
 from tfrnnx.evaluate.results import COLUMNS
 from tfrnnx.evaluate.scoring import RANDOM
+from tfrnnx.methods import get_method
 from tfrnnx.metrics import metrics
 from tfrnnx.saved import load_model
 
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.filterwarnings(  # in Keras, on saving
 
 ARCHS = ("shallow", "deep", "rlstm")
 QUICK = ("--preset=quick", "--out=study")
-METHODS = ("sa", "gb", "dtd")
+POSTER = ("sa", "gb", "dtd")
 FIGURES = ("figure3-digits", "figure4", "accuracy-cosine", "positions-digits")
 SMALL = StudyConfig(folds=2, epochs=1, test_sequences=24, flip_sequences=4)
 CELL = Cell("shallow", "digits", 1)
@@ -90,7 +91,7 @@ def test_the_csv_has_a_row_a_cell_method_and_metric(quick):
         ("digits", arch, fold, method, metric)
         for arch in ARCHS
         for fold in "01"
-        for method in (*METHODS, RANDOM)
+        for method in (*POSTER, RANDOM)
         for metric in metrics
     }
     for row in rows:
@@ -119,7 +120,7 @@ def test_the_json_says_where_the_numbers_come_from(quick):
     assert {(cell["fold"], cell["seed"]) for cell in found["cells"]} == {(0, 0), (1, 1)}
     assert len(found["cells"]) == 6 and all(cell["seconds"] for cell in found["cells"])
     assert {entry["arch"] for entry in found["summary"]} == set(ARCHS)
-    assert len(found["architectures"]) == 3 * len(METHODS) * 2
+    assert len(found["architectures"]) == 3 * len(POSTER) * 2
 
 
 def test_the_figures_are_there(quick):
@@ -384,6 +385,12 @@ def test_the_thesis_variants_are_trained_as_their_names_say():
     stationary = config.training(Cell("rlstm_sd", "digits", 2), 1000)
     assert (plain.stationary_dropout, stationary.stationary_dropout) == (False, True)
     assert plain.seed == stationary.seed == 7 and plain.dropout == 0.2
+
+
+def test_every_method_of_the_study_is_there_and_takes_its_parameters():
+    assert set(PARAMETERS) <= set(METHODS)
+    for name in METHODS:
+        assert get_method(name, **PARAMETERS.get(name, {})).name == name
 
 
 def test_the_program_can_be_executed():

@@ -138,7 +138,9 @@ class Scores:
 def _probabilities(model: keras.Model) -> Any:
     """Return a function from sequences to the classes' probabilities, beside the pseudo-class."""
 
-    @tf.function(input_signature=[tf.TensorSpec(model.input_shape, model.inputs[0].dtype)])
+    spec = tf.TensorSpec(model.input_shape, model.inputs[0].dtype)
+
+    @tf.function(input_signature=[spec], autograph=False)
     def predict(x: tf.Tensor) -> tf.Tensor:
         logits = tf.cast(model(x, training=False), tf.float32)
         with_pseudo_class = tf.concat([logits, tf.zeros_like(logits[:, :1])], -1)

@@ -137,7 +137,6 @@ class Scores:
 
 def _probabilities(model: keras.Model) -> Any:
     """Return a function from sequences to the classes' probabilities, beside the pseudo-class."""
-
     spec = tf.TensorSpec(model.input_shape, model.inputs[0].dtype)
 
     @tf.function(input_signature=[spec], autograph=False)

@@ -31,6 +31,7 @@ ORDER = [
     "ledger",
     "explain",
     "bulk",
+    "quantus",
     "saved",
     "export",
     "flipping",

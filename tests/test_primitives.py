@@ -107,3 +107,15 @@ def test_pooling(size, scale):
 
     pooling = ScaledAveragePooling2D(size, scale, dtype="float64")
     assert_explained_as(units, [dense, pooling], shape)
+
+
+@pytest.mark.parametrize("method", ["lrp_epsilon", "lrp_flat", "gb", "sa"])
+def test_activations_with_weights_of_their_own(method):
+    layers = [keras.layers.Dense(4), keras.layers.PReLU("ones"), keras.layers.Dense(2)]
+    model = keras.Sequential([keras.Input((3,)), *layers])
+    # With a slope of 1 on either side it is no activation at all.
+    linear = keras.Sequential([keras.Input((3,)), layers[0], layers[2]])
+    x = np.array([[1.0, -2.0, 3.0]], np.float32)
+    np.testing.assert_allclose(
+        tfrnnx.explain(model, x, method), tfrnnx.explain(linear, x, method), rtol=1e-5
+    )

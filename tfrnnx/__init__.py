@@ -6,6 +6,7 @@ from tfrnnx.handlers import register_layer, supported_layers
 from tfrnnx.ledger import Ledger
 from tfrnnx.methods import Method, Rules, methods
 from tfrnnx.models import architectures, build
+from tfrnnx.quantus import quantus_explain
 from tfrnnx.targets import Target
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "build",
     "explain",
     "methods",
+    "quantus_explain",
     "register_layer",
     "supported_layers",
 ]

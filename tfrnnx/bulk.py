@@ -145,11 +145,12 @@ def _as_array(x: Any) -> Any:
 
 def _samples(x: Any) -> int:
     """Return how many samples a batch has."""
+    first: Any = x
     if isinstance(x, dict):
-        x = next(iter(x.values()))
+        first = next(iter(x.values()))
     elif isinstance(x, list | tuple) and x and hasattr(x[0], "shape"):
-        x = x[0]
-    return int(x.shape[0] if hasattr(x, "shape") and len(x.shape) else len(x))
+        first = x[0]
+    return int(first.shape[0] if len(getattr(first, "shape", ())) else len(first))
 
 
 def _part(target: Any, start: int, stop: int) -> Any:

@@ -29,8 +29,9 @@ def number(name: str, value: Any, zero: bool = True) -> float:
     Raises:
         ConfigError: unless it is finite and > 0, or 0 where that is fine.
     """
-    fits = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not (fits and math.isfinite(value) and (value > 0 or (zero and value == 0))):
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    converted = float(value) if real else math.nan
+    if not (math.isfinite(converted) and (converted > 0 or (zero and converted == 0))):
         least = ">= 0" if zero else "> 0"
         raise ConfigError(f"Expected {name} to be a finite number {least}. Received: {value!r}")
-    return float(value)
+    return converted

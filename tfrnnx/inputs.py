@@ -202,7 +202,9 @@ def token_inputs(graph: Any) -> frozenset[int]:
     for operation in graph.operations:
         inner = getattr(operation, "_functional", None) or operation
         is_model = isinstance(operation, keras.Model) and hasattr(inner, "operations")
-        if not is_model and not isinstance(operation, keras.layers.Embedding):
+        wraps = isinstance(operation, keras.layers.TimeDistributed)
+        layer = operation.layer if wraps else operation
+        if not is_model and not isinstance(layer, keras.layers.Embedding):
             continue
         read_as_tokens = token_inputs(inner) if is_model else {0}
         for node in operation._inbound_nodes:

@@ -64,7 +64,7 @@ class Rules:
         Embeddings follow the rule of the input, but the w² rule in the place of z^B, as deep
         Taylor decomposition has it for inputs without bounds.
         """
-        bounded = input is not None and input.terms.low is not None
+        bounded = input is not None and input.terms.box is not None
         embedding = rules.w_square() if bounded else input
         return cls(input, convolution or dense, dense, recurrent or dense, embedding)
 

@@ -52,7 +52,8 @@ def heatmaps(
             if name == "input":
                 ax.set_title(captions[column], fontsize=9)
             if column == 0:
-                ax.set_ylabel(name, fontsize=9)
+                # Across, as a long name along a low row would run into the next.
+                ax.set_ylabel(name, fontsize=9, rotation=0, ha="right", va="center")
     return figure
 
 

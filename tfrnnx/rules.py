@@ -45,8 +45,9 @@ class Terms:
         relevance: (map, x, weights, messages) -> R_j = Σ_k s_k q_jk, in the shape of x.
         bias: b -> what the bias contributes to each part. None: it takes no part.
         counts_values: whether an input of 0 contributes nothing.
-        low: the least value that x can take, if the terms count from there.
+        box: (low, high) that x must lie in, if the terms count from there.
         needs_positive: whether the terms assume x >= 0.
+        degree: weights c w have the terms c^degree q_jk, for c > 0.
     """
 
     weights: Callable[[tf.Tensor], Tensors]
@@ -54,8 +55,9 @@ class Terms:
     relevance: Callable[[LinearMap, tf.Tensor, Tensors, Tensors], tf.Tensor]
     bias: Callable[[tf.Tensor], Tensors] | None = None
     counts_values: bool = True
-    low: float | None = None
+    box: tuple[float, float] | None = None
     needs_positive: bool = False
+    degree: int = 1
 
 
 @dataclass(frozen=True)
@@ -186,17 +188,18 @@ _SIGNED_PRODUCTS_OF_POSITIVE = Terms(
 _SIGNED = (_SIGNED_PRODUCTS, _SIGNED_PRODUCTS_OF_POSITIVE)
 
 
-def _of_weights_alone(function: Callable[[tf.Tensor], tf.Tensor]) -> Terms:
+def _of_weights_alone(function: Callable[[tf.Tensor], tf.Tensor], degree: int) -> Terms:
     """Return the terms q_jk = function(w_jk), whatever the inputs' values."""
     return Terms(
         weights=lambda w: (function(w),),
         parts=lambda linear, x, w, z: _like(z, linear.apply(_ones_of_one(x), w[0])),
         relevance=lambda linear, x, w, s: linear.adjoint(s[0], w, x)[0],
         counts_values=False,
+        degree=degree,
     )
 
 
-FLAT = _of_weights_alone(tf.ones_like)
+FLAT = _of_weights_alone(tf.ones_like, degree=0)
 
 
 def _box(low: float, high: float) -> Terms:
@@ -210,10 +213,10 @@ def _box(low: float, high: float) -> Terms:
     return Terms(
         weights=lambda w: (_positive(w), _negative(w)),
         parts=lambda linear, x, w, z: (
-            z - linear.apply(bound(low, x), w[0]) - linear.apply(bound(high, x), w[1]),
+            z - (linear.apply(bound(low, x), w[0]) + linear.apply(bound(high, x), w[1])),
         ),
         relevance=relevance,
-        low=low,
+        box=(low, high),
     )
 
 
@@ -229,8 +232,9 @@ def _in_two_parts(terms: Terms) -> Terms:
         parts=parts,
         relevance=lambda linear, x, w, s: terms.relevance(linear, x, w, s[:1]),
         counts_values=terms.counts_values,
-        low=terms.low,
+        box=terms.box,
         needs_positive=terms.needs_positive,
+        degree=terms.degree,
     )
 
 
@@ -307,7 +311,7 @@ def w_square() -> Rule:
 
     Source: Montavon et al. 2017, section 4 ("unconstrained input space").
     """
-    return Rule("w_square", _of_weights_alone(tf.square), _in_proportion())
+    return Rule("w_square", _of_weights_alone(tf.square, degree=2), _in_proportion())
 
 
 def flat() -> Rule:

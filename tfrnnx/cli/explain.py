@@ -96,7 +96,7 @@ def _explain() -> None:
         pictures = _draw(x, explained, _captions(logits, some.target, labels), items, box, picture)
     for name, explanation in explained.items():
         parts = keras.tree.flatten(explanation.relevance)
-        sums = sum(part[:_SHOWN].reshape(len(part[:_SHOWN]), -1).sum(1) for part in parts)
+        sums = np.sum([part[:_SHOWN].sum(tuple(range(1, part.ndim))) for part in parts], 0)
         said = " ".join(f"{total:.4g}" for total in sums)
         print(f"{name:<9} sums {said}{' ...' if len(parts[0]) > _SHOWN else ''}")
     print(f"relevance {archive}")
@@ -151,8 +151,7 @@ def _draw(
 ) -> list[Path]:
     """Draw every input that has a time axis; return the pictures' paths."""
     paths = []
-    for key in x if isinstance(x, dict) else (None,):
-        values = x if key is None else x[key]
+    for key, values in (x if isinstance(x, dict) else {None: x}).items():
         if not 2 <= values.ndim <= 4:
             continue
         relevance = {
@@ -203,6 +202,9 @@ def _captions(logits: np.ndarray, target: np.ndarray, labels: np.ndarray | None)
     captions = []
     for index, (row, explained) in enumerate(zip(logits, target, strict=True)):
         label = "" if labels is None else f"label {labels[index]}, "
+        if len(row) == 1:
+            captions.append(f"{label}logit {row[0]:.2f}")
+            continue
         captions.append(
             f"{label}predicted {row.argmax()}, explained {explained}: {row[explained]:.2f}"
         )

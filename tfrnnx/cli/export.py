@@ -12,6 +12,7 @@ from absl import flags
 
 from tfrnnx.cli.common import define_method_flags, method_parameters, start
 from tfrnnx.export import DEFAULT_METHODS, export
+from tfrnnx.handlers import functional
 from tfrnnx.runs import Run
 from tfrnnx.saved import load_model
 from tfrnnx.targets import output_names
@@ -33,7 +34,8 @@ def _export() -> None:
     out = Path(FLAGS.out) if FLAGS.out else Run.of_model(FLAGS.model).saved_model
     parameters = method_parameters(FLAGS.methods)
     export(model, out, list(parameters), **parameters)
-    outputs = [f"_{name}" for name in output_names(model)] if len(model.outputs) > 1 else [""]
+    names = output_names(functional(model))
+    outputs = [f"_{name}" for name in names] if len(names) > 1 else [""]
     endpoints = ["serve", *(f"explain_{name}{output}" for name in parameters for output in outputs)]
     print(f"SavedModel {out}\nendpoints  {', '.join(endpoints)}")
 

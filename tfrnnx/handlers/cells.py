@@ -12,6 +12,8 @@ from tfrnnx.handlers.registry import unsupported
 from tfrnnx.layers import ExplainableCell
 from tfrnnx.layers.recurrence import Step
 
+_FRACTIONS = (keras.activations.sigmoid, keras.activations.hard_sigmoid)  # values in [0, 1]
+
 
 class Stepper(NamedTuple):
     """A cell, cut into what depends on its inputs alone and the rest of a step.
@@ -98,7 +100,7 @@ def _lstm(cell: Any) -> Stepper:
     return Stepper(
         lambda x: primitives.contribution(x, cell.kernel, candidate),
         step,
-        is_positive(cell.activation),
+        is_positive(cell.activation) and is_positive(cell.recurrent_activation),
     )
 
 
@@ -155,7 +157,7 @@ def _gru(cell: Any) -> Stepper:
     return Stepper(
         lambda x: primitives.contribution(x, cell.kernel, candidate),
         step,
-        is_positive(cell.activation),
+        is_positive(cell.activation) and cell.recurrent_activation in _FRACTIONS,
     )
 
 

@@ -30,8 +30,7 @@ def _add(layer: Any, tensors: Sequence[tf.Tensor]) -> tf.Tensor:
 
 @register_layer(keras.layers.Subtract)
 def _subtract(layer: Any, tensors: Sequence[tf.Tensor]) -> tf.Tensor:
-    minuend, subtrahend = _same_shape(layer, tensors)
-    return primitives.add(minuend, primitives.activate(subtrahend, tf.negative))
+    return primitives.add(*_same_shape(layer, tensors), factors=(1.0, -1.0))
 
 
 @register_layer(keras.layers.Average)
@@ -41,8 +40,7 @@ def _average(layer: Any, tensors: Sequence[tf.Tensor]) -> tf.Tensor:
 
 def average(*tensors: tf.Tensor) -> tf.Tensor:
     """Return the mean of tensors of one shape."""
-    total = primitives.add(*tensors)
-    return primitives.activate(total, lambda x: x / len(tensors))
+    return primitives.add(*tensors, factors=(1 / len(tensors),) * len(tensors))
 
 
 @register_layer(keras.layers.Multiply)

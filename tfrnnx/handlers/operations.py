@@ -21,6 +21,7 @@ _A = (2, 3)
 
 
 @register_layer(_class_of(lambda x: x[:, 0], _A), moves_values=True)
+@register_layer(_class_of(lambda x: keras.ops.cast(x, "float16"), _A), moves_values=True)
 @register_layer(_class_of(lambda x: keras.ops.expand_dims(x, 1), _A), moves_values=True)
 @register_layer(_class_of(lambda x: keras.ops.flip(x, 1), _A), moves_values=True)
 @register_layer(_class_of(lambda x: keras.ops.reshape(x, (3, 2)), _A), moves_values=True)
@@ -42,8 +43,7 @@ def _add(operation: Any, a: Any, b: Any) -> tf.Tensor:
 
 @register_layer(_class_of(lambda x, y: x - y, _A, _A))
 def _subtract(operation: Any, a: Any, b: Any) -> tf.Tensor:
-    a, b = _of_one_shape(operation, a, b)
-    return primitives.add(a, primitives.activate(b, tf.negative))
+    return primitives.add(*_of_one_shape(operation, a, b), factors=(1.0, -1.0))
 
 
 @register_layer(_class_of(lambda x, y: x * y, _A, _A))

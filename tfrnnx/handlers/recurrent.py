@@ -36,7 +36,8 @@ def _rnn(
     known = [active.record.is_positive(x) for x in keras.tree.flatten(initial_state)]
     positive = stepper.positive and (all(known) or (own_state and not layer.stateful))
     with recurring(positive):
-        projected = stepper.project(sequences)
+        # Steps first, before the products, which may be wider than what they read.
+        projected = stepper.project(tf.transpose(sequences, [1, 0, 2]))
         output, outputs, states = _scan(
             layer, stepper.step, projected, sequences, initial_state, mask, own_state
         )
@@ -59,7 +60,10 @@ def _scan(
     active = scope()
     assert active is not None
     record, path = active.record, active.layer
-    per_step = [] if record.batch is None else [record.new_sink(path, tf.shape(sequences)[:2])]
+    per_step = []
+    if record.batch is not None:
+        sink = record.new_sink(path, tf.shape(sequences)[:2])
+        per_step.append(tf.transpose(sink, [1, 0, 2]))
     if per_step and own_state:
         initial_state = keras.tree.map_structure(tf.identity, initial_state)
         states = keras.tree.flatten(initial_state)
@@ -123,15 +127,17 @@ def _merge(layer: Any, forward: tf.Tensor, backward: tf.Tensor) -> Any:
     assert active is not None
     if layer.merge_mode is None:
         return forward, backward
-    if layer.merge_mode == "sum":
-        return primitives.add(forward, backward)
-    if layer.merge_mode == "mul":
-        return primitives.product([forward, backward])
     both = active.record.is_positive(forward) and active.record.is_positive(backward)
-    if layer.merge_mode == "ave":
-        merged = average(forward, backward)
-    else:
-        merged = tf.concat([forward, backward], -1)
+    # What is merged is hidden, also where the layer reads the model's input.
+    with recurring(both), hidden(active.sink):
+        if layer.merge_mode == "sum":
+            merged = primitives.add(forward, backward)
+        elif layer.merge_mode == "mul":
+            merged = primitives.product([forward, backward])
+        elif layer.merge_mode == "ave":
+            merged = average(forward, backward)
+        else:
+            merged = tf.concat([forward, backward], -1)
     if both:
         mark_positive(merged)
     return merged
@@ -143,6 +149,8 @@ def _time_distributed(layer: Any, x: tf.Tensor) -> Any:
     if isinstance(inner, keras.Model):
         raise unsupported(layer, " around a model; call the model on (batch * steps, ...)")
     entry = entry_of(inner)
+    if isinstance(inner, keras.layers.Embedding):  # reads tokens of any shape
+        return entry.handler(inner, x)
     leading = tf.shape(x)[:2]
     # All steps at once, as more samples.
     rows = tf.reshape(x, tf.concat([[-1], tf.shape(x)[2:]], 0))

@@ -44,10 +44,10 @@ def register_layer(layer_class: type, moves_values: bool = False) -> Callable[[H
 
     Example:
         >>> @tfrnnx.register_layer(keras.layers.LayerNormalization)
-        ... def layer_normalization(layer, x):
+        ... def layer_normalization(layer, x):  # over the last axis, with gamma and beta
         ...     mean, variance = tf.nn.moments(x, [-1], keepdims=True)
-        ...     scale = tf.stop_gradient(layer.gamma / tf.sqrt(variance + layer.epsilon))
-        ...     return primitives.affine(x, scale, layer.beta - tf.stop_gradient(mean) * scale)
+        ...     scale = tf.math.rsqrt(variance + layer.epsilon) * layer.gamma
+        ...     return primitives.affine(x, scale, layer.beta - mean * scale)
     """
 
     def decorate(handler: Handler) -> Handler:

@@ -26,7 +26,7 @@ def scan(
 
     Args:
         step: (nest of (batch, ...), states) -> (output (batch, units), new states).
-        sequences: a nest of (batch, time, ...).
+        sequences: a nest of (time, batch, ...): a step of it is one piece of memory.
         initial_output: zeros (batch, units).
         initial_states: a nest of (batch, units).
         mask: bool (batch, time). A step where it is False repeats the output and the states of
@@ -40,10 +40,7 @@ def scan(
     """
     flat = keras.tree.flatten(sequences)
     if mask is not None:
-        flat.append(tf.cast(mask[..., None], tf.bool))
-    flat = [tf.transpose(x, [1, 0, *range(2, x.shape.rank)]) for x in flat]
-    if go_backwards:
-        flat = [tf.reverse(x, [0]) for x in flat]
+        flat.append(tf.transpose(tf.cast(mask, tf.bool))[..., None])
 
     def run(inputs: list[tf.Tensor], output: tf.Tensor, states: Any) -> tuple[tf.Tensor, Any]:
         valid = inputs.pop() if mask is not None else None
@@ -60,28 +57,30 @@ def scan(
     if mask is not None:  # what masked first steps put out
         initial_output = nothing(initial_output)
     loop = _unrolled if unroll else _while
-    return loop(run, flat, initial_output, initial_states)
+    return loop(run, flat, initial_output, initial_states, go_backwards)
 
 
 def _unrolled(
-    run: Callable, flat: list[tf.Tensor], output: tf.Tensor, states: Any
+    run: Callable, flat: list[tf.Tensor], output: tf.Tensor, states: Any, go_backwards: bool
 ) -> tuple[tf.Tensor, tf.Tensor, Any]:
     outputs = []
-    for inputs in zip(*(tf.unstack(x) for x in flat), strict=True):
+    steps = list(zip(*(tf.unstack(x) for x in flat), strict=True))
+    for inputs in reversed(steps) if go_backwards else steps:
         output, states = run(list(inputs), output, states)
         outputs.append(output)
     return output, tf.stack(outputs, axis=1), states
 
 
 def _while(
-    run: Callable, flat: list[tf.Tensor], output: tf.Tensor, states: Any
+    run: Callable, flat: list[tf.Tensor], output: tf.Tensor, states: Any, go_backwards: bool
 ) -> tuple[tf.Tensor, tf.Tensor, Any]:
     steps = tf.shape(flat[0])[0]
     arrays = [tf.TensorArray(x.dtype, steps).unstack(x) for x in flat]
     outputs = tf.TensorArray(output.dtype, steps, element_shape=output.shape)
 
     def body(time: tf.Tensor, outputs: tf.TensorArray, output: tf.Tensor, states: Any) -> Any:
-        output, states = run([array.read(time) for array in arrays], output, states)
+        read = steps - 1 - time if go_backwards else time
+        output, states = run([array.read(read) for array in arrays], output, states)
         return time + 1, outputs.write(time, output), output, states
 
     _, outputs, output, states = tf.while_loop(

@@ -1,6 +1,7 @@
 """Activations, gates, sums and products, element by element, and sums with constant weights."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import tensorflow as tf
@@ -13,7 +14,7 @@ from tfrnnx.primitives.scope import (
     relevance_scope,
     scope,
 )
-from tfrnnx.rules import message, stabilized
+from tfrnnx.rules import Terms, message, stabilized
 
 
 def relu(z: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor] = tf.nn.relu) -> tf.Tensor:
@@ -65,13 +66,13 @@ def activate(
         function: of one tensor, elementwise.
         positive: whether its values are >= 0.
     """
-    if relevance_scope() is None:
-        a = function(z)
-    else:
+    a = function(z)
+    if relevance_scope() is not None:
+        value = a  # not made inside: custom gradients ask for the gradients of variables
 
         @tf.custom_gradient
         def explained(z: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-            return function(z), lambda relevance: relevance
+            return tf.identity(value), lambda relevance: relevance
 
         a = explained(z)
     if positive:
@@ -105,18 +106,32 @@ def gate(opening: tf.Tensor, signal: tf.Tensor) -> tf.Tensor:
     return explained(opening, signal) if gates_take else explained(signal)
 
 
-def add(*summands: tf.Tensor) -> tf.Tensor:
-    """Return the sum of tensors of one shape.
+def add(*summands: tf.Tensor, factors: Sequence[float] | None = None) -> tf.Tensor:
+    """Return Σ_i factor_i x_i of tensors of one shape: a sum, a difference, an average.
 
-    Relevance is split in proportion to the summands, R_a = a / (z + ε sign(z)) R, where z is the
-    sum; evenly by rules that do not count values.
+    Relevance is split in proportion to what the summands add, R_i = factor_i x_i /
+    (z + ε sign(z)) R, where z is the sum; evenly by rules that do not count values. Of values in
+    a box, z^B counts factor (x - low), or factor (x - high) where the factor is negative.
+
+    Args:
+        *summands: floats.
+        factors: constants, of one size; None: ones.
     """
+    weights = (1.0,) * len(summands) if factors is None else tuple(factors)
     active = relevance_scope()
     if active is None:
-        return _sum(summands)
+        return _sum([_times(c, x) for c, x in zip(weights, summands, strict=True)])
     record, sink, spreads = active.record, active.sink, active.method.bias == "distribute"
-    epsilon = active.method.epsilon  # not the scope in what follows: it holds the kernels
-    counted = [_counted(active, x, record.source_of(x)) for x in summands]
+    known = [c > 0 and record.is_positive(x) for c, x in zip(weights, summands, strict=True)]
+    # The cells of recurrent layers say themselves whether their states can be negative.
+    if not active.recurrent and _hidden_terms(active).needs_positive:
+        hidden = [record.source_of(x) is None for x in summands]
+        if any(h and not k for h, k in zip(hidden, known, strict=True)):
+            record.negative_inputs.append(active.layer)
+    epsilon = _epsilon(active)  # not the scope in what follows: it holds the kernels
+    counted = [
+        _counted(active, x, record.source_of(x), c) for c, x in zip(weights, summands, strict=True)
+    ]
 
     @tf.custom_gradient
     def explained(*inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
@@ -132,10 +147,10 @@ def add(*summands: tf.Tensor) -> tf.Tensor:
                 return [share + lost / len(shares) for share in shares] + _no_sink(sink)
             return [*shares, account(sink, tf.zeros_like(lost), lost)]
 
-        return _sum(summands), backward
+        return _sum([_times(c, x) for c, x in zip(weights, summands, strict=True)]), backward
 
     a = explained(*summands, *(() if sink is None else (sink,)))
-    if all(record.is_positive(x) for x in summands):
+    if all(known):
         mark_positive(a)
     return a
 
@@ -195,7 +210,7 @@ def affine(x: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
     passes = (
         active.method.bias == "distribute"
         or not rule.terms.counts_values
-        or rule.terms.low is not None
+        or rule.terms.box is not None
     )
     takes = active.method.bias == "absorb"
 
@@ -235,7 +250,7 @@ def weighted_sum(x: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor]) -> tf
     if needs_positive and not active.positive and active.source is None:
         active.record.negative_inputs.append(active.layer)
     sink, spreads = active.sink, active.method.bias == "distribute"
-    epsilon = active.method.epsilon
+    epsilon = _epsilon(active)
 
     @tf.custom_gradient
     def explained(*inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
@@ -270,14 +285,29 @@ def _no_sink(sink: tf.Tensor | None) -> list[tf.Tensor]:
     return [] if sink is None else [tf.zeros_like(sink)]
 
 
-def _counted(active: Scope, x: tf.Tensor, source: Source | None) -> tf.Tensor:
-    """Return what a sum counts of a summand x: its value, unless the rule says otherwise."""
+def _times(factor: float, x: tf.Tensor) -> tf.Tensor:
+    return x if factor == 1 else factor * x
+
+
+def _epsilon(active: Scope) -> float:
+    """Return the stabilizer of sums: none where a rule shares evenly, which needs none."""
+    return active.method.epsilon if active.rule().terms.counts_values else 0.0
+
+
+def _hidden_terms(active: Scope) -> Terms:
+    """Return the terms of what a layer reads that is not the model's input."""
+    return replace(active, source=None).rule().terms
+
+
+def _counted(active: Scope, x: tf.Tensor, source: Source | None, factor: float = 1.0) -> tf.Tensor:
+    """Return what a sum counts of a summand: its value, unless the rule says otherwise."""
     terms = active.rule().terms
     if not terms.counts_values:
         return tf.ones_like(x)
-    if terms.low is not None and source is Source.BOX:
-        return x - tf.constant(terms.low, x.dtype)
-    return x
+    if terms.box is not None and source is Source.BOX:
+        low, high = terms.box
+        x = x - tf.constant(low if factor > 0 else high, x.dtype)
+    return _times(factor, x)
 
 
 def _adjoint(function: Callable, x: tf.Tensor, s: tf.Tensor) -> tf.Tensor:

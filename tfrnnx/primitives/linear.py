@@ -286,8 +286,9 @@ def _gate_columns(
 def gated(opening: tf.Tensor, contribution: Contribution) -> Contribution:
     """Return the contribution that comes through a gate: opening * (x w), column by column.
 
-    Relevance methods read the opening as a factor of the weights, >= 0; with `gates` other than
-    "all" it also gets its share of what the contribution gets.
+    Relevance methods read the opening as a factor of the weights, >= 0: the terms are those of
+    the weights opening * w. With `gates` other than "all" the opening also gets its share of what
+    the contribution gets.
 
     Args:
         opening: (batch, units), >= 0.
@@ -302,15 +303,17 @@ def gated(opening: tf.Tensor, contribution: Contribution) -> Contribution:
     share = active.method.gate_share(opening, z)
     spreads = active.method.bias == "distribute"
     counted = len(parts) - 1 if spreads else len(parts)
+    degree = active.rule().terms.degree
+    factor = opening if degree == 1 else tf.stop_gradient(opening) ** degree
 
     @tf.custom_gradient
     def pass_on(opening: tf.Tensor, *parts: tf.Tensor) -> tuple[Tensors, Callable]:
-        outputs = tuple(opening * part for part in parts[:counted]) + tuple(parts[counted:])
+        outputs = tuple(factor * part for part in parts[:counted]) + tuple(parts[counted:])
 
         def backward(*messages: tf.Tensor) -> list[tf.Tensor | None]:
             passed = list(messages)
             for index in range(counted):
-                passed[index] = opening * messages[index] * (1 - share)
+                passed[index] = factor * messages[index] * (1 - share)
             to_gate = tf.add_n([s * d for s, d in zip(messages, outputs[:counted], strict=False)])
             return [share * to_gate, *passed]
 

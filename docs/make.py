@@ -1,0 +1,381 @@
+"""Make docs/layers.md and docs/methods.md from the registries and the docstrings.
+
+The table of layers runs every supported layer with every method, behind a layer whose output can
+have either sign, and notes which primitives it is made of and where a method warns.
+
+Example:
+  python docs/make.py
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import tfrnnx
+from tfrnnx import layers, primitives
+from tfrnnx.backward import explain_batch
+from tfrnnx.handlers import functional
+from tfrnnx.inputs import token_inputs
+from tfrnnx.methods import Method, rule_names
+from tfrnnx.primitives.scope import scope
+from tfrnnx.targets import Form
+
+FOLDER = Path(__file__).resolve().parent
+K = keras.layers
+ops = keras.ops
+
+VECTOR, SEQUENCE, IMAGE = (4,), (6, 3), (4, 4, 3)
+
+# Every supported layer by its name in `supported_layers`: what it reads, and a call of it.
+CASES: dict[str, tuple[tuple[int, ...], Callable[[Any], Any]]] = {
+    **{
+        name: (VECTOR, lambda x, name=name: getattr(K, name)()(x))
+        for name in ("ActivityRegularization", "ELU", "Identity", "LeakyReLU", "PReLU", "ReLU")
+    },
+    **{
+        name: (VECTOR, lambda x, name=name: getattr(K, name)(0.1)(x))
+        for name in ("AlphaDropout", "Dropout", "GaussianDropout", "GaussianNoise")
+    },
+    **{
+        name: (SEQUENCE, lambda x, name=name: getattr(K, name)(2)(x))
+        for name in (
+            "AveragePooling1D",
+            "Cropping1D",
+            "GRU",
+            "LSTM",
+            "MaxPooling1D",
+            "SimpleRNN",
+            "UpSampling1D",
+            "ZeroPadding1D",
+        )
+    },
+    **{
+        name: (IMAGE, lambda x, name=name: getattr(K, name)(1)(x))
+        for name in ("AveragePooling2D", "Cropping2D", "MaxPooling2D", "ZeroPadding2D")
+    },
+    **{
+        name: (SEQUENCE, lambda x, name=name: getattr(K, name)()(x))
+        for name in ("GlobalAveragePooling1D", "GlobalMaxPooling1D", "Masking")
+    },
+    **{
+        name: (IMAGE, lambda x, name=name: getattr(K, name)()(x))
+        for name in ("Flatten", "GlobalAveragePooling2D", "GlobalMaxPooling2D")
+    },
+    **{
+        name: (VECTOR, lambda x, name=name: getattr(K, name)()([x, before("second")(x)]))
+        for name in ("Add", "Average", "Concatenate", "Multiply", "Subtract")
+    },
+    "Activation": (VECTOR, lambda x: K.Activation("tanh")(x)),
+    "BatchNormalization": (VECTOR, lambda x: K.BatchNormalization()(x)),
+    "Bidirectional": (SEQUENCE, lambda x: K.Bidirectional(K.LSTM(2))(x)),
+    "Conv1D": (SEQUENCE, lambda x: K.Conv1D(2, 2)(x)),
+    "Conv2D": (IMAGE, lambda x: K.Conv2D(2, 2)(x)),
+    "Dense": (VECTOR, lambda x: K.Dense(2)(x)),
+    "Embedding": ((), lambda x: K.Embedding(5, 2)(x)),
+    "Permute": (SEQUENCE, lambda x: K.Permute((2, 1))(x)),
+    "RNN": (SEQUENCE, lambda x: K.RNN(K.SimpleRNNCell(2))(x)),
+    "RepeatVector": (VECTOR, lambda x: K.RepeatVector(2)(x)),
+    "Reshape": (VECTOR, lambda x: K.Reshape((2, 2))(x)),
+    "Softmax": (VECTOR, lambda x: K.Softmax()(x)),
+    "SpatialDropout1D": (SEQUENCE, lambda x: K.SpatialDropout1D(0.1)(x)),
+    "SpatialDropout2D": (IMAGE, lambda x: K.SpatialDropout2D(0.1)(x)),
+    "StackedRNNCells": (SEQUENCE, lambda x: K.RNN([K.GRUCell(2), K.LSTMCell(2)])(x)),
+    "TimeDistributed": (SEQUENCE, lambda x: K.TimeDistributed(K.Dense(2))(x)),
+    "ExpandDims": (VECTOR, lambda x: ops.expand_dims(x, 1)),
+    "Flip": (VECTOR, lambda x: ops.flip(x, 1)),
+    "GetItem": (SEQUENCE, lambda x: x[:, -1]),
+    "Relu": (VECTOR, ops.relu),
+    "Sigmoid": (VECTOR, ops.sigmoid),
+    "Squeeze": (VECTOR, lambda x: ops.squeeze(ops.expand_dims(x, 1), 1)),
+    "Tanh": (VECTOR, ops.tanh),
+    "Transpose": (SEQUENCE, lambda x: ops.transpose(x, (0, 2, 1))),
+}
+# What "the layers and cells of tfrnnx.layers" stands for.
+OWN_CASES: dict[str, tuple[tuple[int, ...], Callable[[Any], Any]]] = {
+    "tfrnnx.layers.Conv2D": ((2, *IMAGE), lambda x: layers.Conv2D(2, 2)(x)),
+    "tfrnnx.layers.Dense": (VECTOR, lambda x: layers.Dense(2)(x)),
+    "tfrnnx.layers.RLSTMCell": (SEQUENCE, lambda x: K.RNN(layers.RLSTMCell(2))(x)),
+    "tfrnnx.layers.ReLUCell": (SEQUENCE, lambda x: K.RNN(layers.ReLUCell(2, 2))(x)),
+    "tfrnnx.layers.ScaledAveragePooling2D": (
+        (2, *IMAGE),
+        lambda x: layers.ScaledAveragePooling2D()(x),
+    ),
+}
+
+# What the table calls the primitives that a layer is made of.
+OPERATIONS = {
+    "conv2d": "convolution",
+    "dense": "linear map",
+    "contribution": "linear map",
+    "affine": "scale and offset",
+    "weighted_sum": "average",
+    "add": "sum",
+    "product": "product",
+    "gate": "gates",
+    "gated": "gates",
+    "relu": "ReLU",
+    "activate": "activation",
+}
+
+
+def before(name: str) -> keras.layers.Layer:
+    """Return a layer that goes before the one that is looked at: its output has either sign."""
+    return K.Dense(4, name=f"before_{name}")
+
+
+class Row(NamedTuple):
+    """What is found out of a layer.
+
+    Attributes:
+        name: of the layer.
+        used: the names of its primitives; "looked through" of a softmax.
+        warns: names of the methods that warn.
+    """
+
+    name: str
+    used: frozenset[str]
+    warns: frozenset[str]
+
+
+def example_methods() -> dict[str, Method]:
+    """Return every method, with its defaults where it has them, and of few points."""
+    few = {"integrated_gradients": {"steps": 1}, "smoothgrad": {"samples": 1}}
+    few["expected_gradients"] = {"background": np.zeros((1, 1), np.float32), "samples": 1}
+    return {name: tfrnnx.methods[name](**few.get(name, {})) for name in tfrnnx.methods}
+
+
+@contextmanager
+def watched() -> Iterator[set[str]]:
+    """Note the primitives that are used outside of the layers before the one looked at."""
+    used: set[str] = set()
+
+    def noting(name: str, function: Callable) -> Callable:
+        def run(*args: Any, **kwargs: Any) -> Any:
+            active = scope()
+            if active is not None and not active.layer.startswith("before"):
+                used.add(name)
+            return function(*args, **kwargs)
+
+        return run
+
+    plain = {name: getattr(primitives, name) for name in OPERATIONS}
+    for name, function in plain.items():
+        setattr(primitives, name, noting(name, function))
+    try:
+        yield used
+    finally:
+        for name, function in plain.items():
+            setattr(primitives, name, function)
+
+
+def look_at(name: str, shape: tuple[int, ...], call: Callable[[Any], Any]) -> Row:
+    """Run a layer with every method and return what is found out."""
+    if shape:
+        x = keras.Input(shape)
+        model = keras.Model(x, call(before("first")(x)))
+        value = tf.ones((1, *shape))
+    else:
+        x = keras.Input((3,), dtype="int32")
+        model = keras.Model(x, call(x))
+        value = tf.ones((1, 3), tf.int32)
+    graph = functional(model)
+    nobody = tf.constant([-1])
+    warns = set()
+    with watched() as used:
+        for method_name, method in example_methods().items():
+            if method_name == "expected_gradients":
+                background = np.zeros((1, *value.shape[1:]), value.numpy().dtype)
+                method = tfrnnx.methods[method_name](background=background, samples=1)
+            _, record = explain_batch(
+                graph,
+                method,
+                Form(score=_sum),
+                [value],
+                [None],
+                nobody,
+                nobody,
+                tokens=token_inputs(graph),
+            )
+            used.update(["looked through"] if record.looked_through else [])
+            if any(not path.startswith("before") for path in record.negative_inputs):
+                warns.add(method_name)
+    return Row(name, frozenset(used), frozenset(warns))
+
+
+def _sum(outputs: Any) -> tf.Tensor:
+    return tf.add_n([tf.reduce_sum(x, range(1, x.shape.rank)) for x in keras.tree.flatten(outputs)])
+
+
+def made_of(row: Row) -> str:
+    """Return what a layer is made of, in words."""
+    parts = dict.fromkeys(word for name, word in OPERATIONS.items() if name in row.used)
+    if parts:
+        return ", ".join(parts)
+    if "looked through" in row.used:
+        return "looked through at the end"
+    if row.name == "Embedding":
+        return "sum over the features"
+    return "winner" if "MaxPooling" in row.name else "moved values"
+
+
+def cell(row: Row, method: Method) -> str:
+    """Return what a layer does with what arrives under a method."""
+    rules = method.rules
+    if rules is None:
+        return method.relu if "relu" in row.used else "gradient"
+    terms = rules.dense.terms
+    if "conv2d" in row.used:
+        return rules.convolution.name
+    if "contribution" in row.used:
+        return rules.recurrent.name
+    if "dense" in row.used:
+        return rules.dense.name
+    if "affine" in row.used:
+        passes = method.bias == "distribute" or not terms.counts_values
+        return "passes" if passes else "in proportion"
+    if {"weighted_sum", "add"} & row.used:
+        return "in proportion" if terms.counts_values else "evenly"
+    if "product" in row.used:
+        return "evenly"
+    return "passes"
+
+
+def table(rows: list[list[str]]) -> str:
+    """Return a Markdown table; the first row is its head."""
+    head, *body = rows
+    lines = [head, ["---"] * len(head), *body]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def layers_page() -> str:
+    """Return the page on layers.
+
+    Raises:
+        KeyError: for a supported layer without a case here.
+    """
+    keras_layers = [name for name in tfrnnx.supported_layers() if "tfrnnx" not in name]
+    cases = {name: CASES[name] for name in keras_layers} | OWN_CASES
+    rows = [look_at(name, *case) for name, case in cases.items()]
+    methods = example_methods()
+    columns: dict[tuple[str, ...], list[str]] = {}
+    for name, method in methods.items():
+        of_input = ["gradient"] * 2
+        if method.rules is not None:
+            rules = method.rules
+            of_input = [
+                rules.input.name if rules.input else "as others",
+                rules.embedding.name if rules.embedding else "as others",
+            ]
+        columns.setdefault((*of_input, *(cell(row, method) for row in rows)), []).append(name)
+    heads = ["layer", "made of", *("<br>".join(names) for names in columns.values())]
+    first = [["*maps that read the input*", ""], ["*maps that read embeddings*", ""]]
+    names_of_rows = [*first, *([f"`{row.name}`", made_of(row)] for row in rows)]
+    cells = zip(*columns, strict=True)
+    body = [[*start, *values] for start, values in zip(names_of_rows, cells, strict=True)]
+    warning: dict[frozenset[str], list[str]] = {}
+    for name in methods:
+        warned = frozenset(row.name for row in rows if name in row.warns)
+        if warned:
+            warning.setdefault(warned, []).append(name)
+    warnings = "\n".join(
+        f"- {_listed(names)}: {_listed(sorted(warned))}" for warned, names in warning.items()
+    )
+    return LAYERS.format(table=table([heads, *body]), warnings=warnings)
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+LAYERS = """# Layers and methods
+
+*Made by `python docs/make.py` from the registries; a test holds it up to date.*
+
+Every layer was run with every method. What the entries mean:
+
+- `epsilon`, `gamma`, `alpha_beta`, `z_plus`, `w_square`, `flat`, `z_box`: the rule of the layer's
+  linear maps, see [methods](methods.md). A map that reads the model's input, or embeddings of
+  tokens, follows the first two rows instead.
+- in proportion: R_i = x_i w_i / (Σ_j x_j w_j + ε sign) R, the weights being constants; evenly: each
+  gets the same.
+- passes: relevance goes through as it is, to where the value came from. A maximum hands it to the
+  winner, a layer that moves values to where they were.
+- gradient: the ordinary gradient, guided and deconvnet as the method has it.
+
+Inside of recurrent layers, sums are split in proportion (evenly under `w_square` and `flat`),
+activations pass, and gates get what [`gates`](guide.md#gates) says. Keras's cells (`SimpleRNNCell`,
+`GRUCell`, `LSTMCell`) can be used in `RNN`, as those of tfrnnx.
+
+{table}
+
+Where the input of a layer can be negative, as in this table, these warn (`NegativeInputWarning`):
+
+{warnings}
+
+With `gates="prop"` every method that has it warns (`UnstableWarning`), and a softmax or sigmoid at
+a model's end is looked through, with a `LogitWarning`. Other layers are refused by name; how to
+teach tfrnnx a layer stands in [register_layer](register_layer.md).
+"""
+
+
+def section(name: str, factory: Callable, level: str = "##") -> str:
+    """Return a heading and what a docstring says, in Markdown."""
+    signature = str(inspect.signature(factory))
+    signature = re.sub(r" -> .*$|: [\w .|]+(?=[ ,)=])", "", signature)
+    signature = re.sub(r"\s*=\s*", "=", signature)
+    lines = [f"{level} {name}", "", f"`{name}{signature}`", ""]
+    heading = ""
+    for line in (inspect.getdoc(factory) or "").splitlines():
+        if line in ("Args:", "Raises:"):
+            heading = line
+        elif heading and line.startswith("    "):
+            text = line[4:]
+            if heading == "Args:":
+                # A parameter at the margin, what goes on in a second line further in.
+                bullet = re.sub(r"^(\w+):", r"- `\1`:", text) if text[0] != " " else text[2:]
+                lines.append(bullet if bullet.startswith("- ") else f"  {bullet}")
+        else:
+            heading = "" if line else heading
+            lines.append(line)
+    return "\n".join(lines).strip()
+
+
+def methods_page() -> str:
+    """Return the page on methods and rules."""
+    methods = "\n\n".join(section(name, tfrnnx.methods[name]) for name in tfrnnx.methods)
+    rules = "\n\n".join(section(name, rule_names[name], "###") for name in rule_names)
+    text = METHODS.format(methods=methods, rules=rules)
+    return re.sub(r"\n{3,}", "\n\n", text)
+
+
+METHODS = """# Methods
+
+*Made by `python docs/make.py` from the docstrings; a test holds it up to date.*
+
+`tfrnnx.explain(model, x, method="lrp_epsilon", epsilon=0.01)`: a method by its name, with its
+parameters; or as an object, `method=tfrnnx.methods["lrp_epsilon"](epsilon=0.01)`. What `bias` and
+`gates` do stands in the [guide](guide.md), which rule each layer follows in [layers](layers.md).
+
+{methods}
+
+## Rules
+
+What a linear map z_k = Σ_j x_j w_jk + b_k hands down. `composite` takes these names, or the rules
+themselves with parameters, `tfrnnx.rules.gamma(0.5)`.
+
+{rules}
+"""
+
+PAGES = {"layers.md": layers_page, "methods.md": methods_page}
+
+
+if __name__ == "__main__":
+    for file_name, page in PAGES.items():
+        (FOLDER / file_name).write_text(page())

@@ -1,0 +1,133 @@
+"""The pages of docs/ are up to date, and their code runs."""
+
+import importlib.util
+import re
+import warnings
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfrnnx
+from tfrnnx.handlers import registry
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+
+
+@pytest.fixture(scope="module")
+def make():
+    spec = importlib.util.spec_from_file_location("make", DOCS / "make.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["layers.md", "methods.md"])
+def test_made_pages_are_up_to_date(make, name):
+    assert make.PAGES[name]() == (DOCS / name).read_text(), "run python docs/make.py"
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for link in re.findall(r"\]\(([^)#:=]+)(?:#[^)]*)?\)", page.read_text()):
+        assert (page.parent / link).exists(), link
+
+
+def run_code_of(page):
+    """Run the page's blocks of Python, one after the other, and return what they define."""
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.DOTALL):
+        exec(compile(block, page, "exec"), names)
+    return names
+
+
+def test_the_code_of_the_guide_runs():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", tfrnnx.errors.NegativeInputWarning)
+        run_code_of("guide.md")
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    """What the page on handlers defines; the handler is known for one test alone."""
+    monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+    return run_code_of("register_layer.md")
+
+
+def test_the_registered_layer_in_a_model(registered):
+    ledger = registered["explained"].ledger
+    assert "layer_normalization" in " ".join(row.layer for row in ledger.rows())
+    np.testing.assert_allclose(ledger.total(), ledger.start, rtol=1e-4, atol=1e-6)
+
+
+EPSILON = 0.01
+
+
+def stabilized(z):
+    return z + EPSILON * np.where(z >= 0, 1, -1)
+
+
+def normalized(layer, x):
+    """Layer normalization over the last axis as scale and offset, from its definition."""
+    scale = np.asarray(layer.gamma) / np.sqrt(x.var(-1, keepdims=True) + layer.epsilon)
+    return scale, np.asarray(layer.beta) - x.mean(-1, keepdims=True) * scale
+
+
+@pytest.fixture
+def model(registered):
+    model = keras.Sequential(
+        [
+            keras.Input((5,), dtype="float64"),
+            keras.layers.LayerNormalization(dtype="float64"),
+            keras.layers.Dense(3, dtype="float64"),
+        ]
+    )
+    rng = np.random.default_rng(0)
+    model.set_weights([rng.normal(size=w.shape) for w in model.get_weights()])
+    return model
+
+
+X = np.random.default_rng(1).normal(size=(4, 5))
+TARGET = np.array([0, 1, 2, 0])
+
+
+@pytest.mark.parametrize("bias", ["absorb", "ignore", "distribute"])
+def test_the_registered_layer_against_numpy(model, bias):
+    normalization, dense = model.layers
+    explained = tfrnnx.explain(
+        model, X, "lrp_epsilon", TARGET, epsilon=EPSILON, bias=bias, ledger=True
+    )
+    scale, offset = normalized(normalization, X)
+    y = X * scale + offset
+    w, b = dense.kernel.numpy()[:, TARGET].T, dense.bias.numpy()[TARGET][:, None]
+    logit = (y * w).sum(1, keepdims=True) + b
+    denominator = stabilized(logit if bias != "ignore" else logit - b)
+    of_y = y * w / denominator * logit
+    if bias == "distribute":
+        of_x = of_y + (logit - of_y.sum(1, keepdims=True)) / 5
+    else:
+        of_x = X * scale / stabilized(y if bias == "absorb" else X * scale) * of_y
+    np.testing.assert_allclose(explained.relevance, of_x, rtol=1e-9)
+    np.testing.assert_allclose(explained.ledger.total(), logit[:, 0], rtol=1e-9)
+
+
+def test_the_registered_layer_has_the_ordinary_gradient(model):
+    x = tf.constant(X)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        logits = tf.gather(model(x), TARGET, batch_dims=1)
+    np.testing.assert_allclose(
+        tfrnnx.explain(model, X, "gradient", TARGET), tape.gradient(logits, x), rtol=1e-9
+    )
+
+
+def test_a_normalization_over_other_axes_is_refused(registered):
+    model = keras.Sequential(
+        [keras.Input((4, 3)), keras.layers.LayerNormalization(1), keras.layers.Flatten()]
+    )
+    with pytest.raises(tfrnnx.errors.UnsupportedLayerError, match="the last axis"):
+        tfrnnx.Explainer(model, "sa")

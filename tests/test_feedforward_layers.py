@@ -1,0 +1,736 @@
+"""Every feed-forward layer under every method against references written from the papers."""
+
+import functools
+
+import keras
+import lrp
+import numpy as np
+import pytest
+import tensorflow as tf
+from networks import assert_close
+from twins import (
+    FUNCTIONS,
+    MERGING,
+    NODES,
+    Twin,
+    concatenated,
+    in_float64,
+    of_function,
+    product,
+    summed,
+)
+
+import tfrnnx
+from tfrnnx import rules
+from tfrnnx.backward import explain_batch
+from tfrnnx.handlers import functional
+from tfrnnx.inputs import token_inputs
+from tfrnnx.methods import get_method
+from tfrnnx.targets import Form
+
+L = keras.layers
+CLASSES = 3
+SAMPLES = 3
+
+# ---------------------------------------------------------------------------------------------
+# Models: each layer reads the input, and what a hidden layer made of it
+
+CASES = {}
+
+
+def case(build):
+    CASES[build.__name__] = build
+    return build
+
+
+def cases(name, *variants):
+    """Register a case for each of some variants of what it is built with."""
+
+    def decorate(build):
+        for number, variant in enumerate(variants):
+            CASES[f"{name}-{number}"] = functools.partial(build, variant=variant)
+        return build
+
+    return decorate
+
+
+@case
+def dense(net):
+    h = net(L.Dense(5, activation="relu"), net.input((4,)))
+    h = net(L.Dense(4, activation="tanh", use_bias=False), h)
+    return net.logits(net(L.Dense(4), h))
+
+
+@case
+def dense_over_steps(net):
+    h = net(L.Dense(3, activation="relu"), net.input((3, 2)))
+    return net.logits(net(L.Dense(2, activation="relu"), h))
+
+
+@cases(
+    "conv1d",
+    {"kernel_size": 3},
+    {"kernel_size": 3, "padding": "same"},
+    {"kernel_size": 2, "padding": "same", "strides": 2},
+    {"kernel_size": 3, "padding": "causal"},
+    {"kernel_size": 2, "padding": "causal", "dilation_rate": 2},
+    {"kernel_size": 2, "padding": "causal", "strides": 2, "use_bias": False},
+    {"kernel_size": 3, "padding": "same", "dilation_rate": 2},
+    {"kernel_size": 2, "groups": 2},
+    {"kernel_size": 2, "groups": 2, "padding": "same", "strides": 2},
+)
+def conv1d(net, variant):
+    h = net(L.Conv1D(4, activation="relu", **variant), net.input((7, 2)))
+    return net.logits(net(L.Conv1D(2, **variant), h))
+
+
+@cases(
+    "conv2d",
+    {"kernel_size": 2},
+    {"kernel_size": (2, 3), "padding": "same"},
+    {"kernel_size": 2, "strides": 2, "padding": "same"},
+    {"kernel_size": 2, "strides": (2, 1)},
+    {"kernel_size": 2, "dilation_rate": (2, 1), "padding": "same"},
+    {"kernel_size": (2, 1), "groups": 2, "padding": "same", "use_bias": False},
+)
+def conv2d(net, variant):
+    h = net(L.Conv2D(2, activation="relu", **variant), net.input((5, 4, 2)))
+    return net.logits(net(L.Conv2D(2, activation="relu", **variant), h))
+
+
+@cases(
+    "pooling1d",
+    (L.AveragePooling1D, {"pool_size": 2}),
+    (L.AveragePooling1D, {"pool_size": 3, "strides": 2, "padding": "same"}),
+    (L.MaxPooling1D, {"pool_size": 2}),
+    (L.MaxPooling1D, {"pool_size": 3, "strides": 2, "padding": "same"}),
+)
+def pooling1d(net, variant):
+    pooling, options = variant
+    h = net(pooling(**options), net.input((9, 2)))
+    h = net(pooling(**options), net(L.Conv1D(2, 2, activation="softplus", padding="same"), h))
+    return net.logits(h)
+
+
+@cases(
+    "pooling2d",
+    (L.AveragePooling2D, {"pool_size": 2}),
+    (L.AveragePooling2D, {"pool_size": (3, 2), "strides": (2, 1), "padding": "same"}),
+    (L.MaxPooling2D, {"pool_size": 2}),
+    (L.MaxPooling2D, {"pool_size": (3, 2), "strides": (2, 1), "padding": "same"}),
+)
+def pooling2d(net, variant):
+    pooling, options = variant
+    h = net(pooling(**options), net.input((5, 4, 2)))
+    h = net(pooling(**options), net(L.Conv2D(2, 2, activation="softplus", padding="same"), h))
+    return net.logits(h)
+
+
+@cases(
+    "global_pooling",
+    (L.GlobalAveragePooling1D, L.Conv1D, (5, 2)),
+    (L.GlobalMaxPooling1D, L.Conv1D, (5, 2)),
+    (L.GlobalAveragePooling2D, L.Conv2D, (3, 4, 2)),
+    (L.GlobalMaxPooling2D, L.Conv2D, (3, 4, 2)),
+)
+def global_pooling(net, variant):
+    pooling, convolution, shape = variant
+    x = net.input(shape)
+    pooled = net(pooling(keepdims=True), x)
+    h = net(pooling(), net(convolution(2, 2, activation="sigmoid"), x))
+    return net.logits(net(L.Concatenate(), net(L.Flatten(), pooled), h))
+
+
+@case
+def zero_padding1d(net):
+    h = net(L.Conv1D(2, 3, activation="relu"), net(L.ZeroPadding1D((1, 2)), net.input((4, 2))))
+    h = net(L.Conv1D(2, 2), net(L.ZeroPadding1D(1), h))
+    return net.logits(net(L.AveragePooling1D(2), net(L.ZeroPadding1D((0, 1)), h)))
+
+
+@case
+def zero_padding2d(net):
+    pad = L.ZeroPadding2D(((1, 0), (0, 2)))
+    h = net(L.Conv2D(2, 2, activation="relu"), net(pad, net.input((3, 2, 2))))
+    return net.logits(net(L.Conv2D(2, 3), net(L.ZeroPadding2D((1, 0)), h)))
+
+
+@case
+def cropping_and_upsampling(net):
+    h = net(L.UpSampling1D(2), net(L.Cropping1D((1, 0)), net.input((4, 2))))
+    h = net(L.Cropping1D((0, 2)), net(L.Conv1D(4, 3, activation="relu"), h))
+    return net.logits(net(L.Cropping2D(((0, 1), (1, 0))), net(L.Reshape((2, 2, 2)), h)))
+
+
+@case
+def moves_of_the_input(net):
+    h = net(L.Reshape((3, 2)), net(L.Flatten(), net.input((2, 3))))
+    h = net(L.Flatten(), net(L.Permute((2, 1)), h))
+    return net.logits(net(L.Conv1D(2, 2, activation="relu"), net(L.RepeatVector(3), h)))
+
+
+@case
+def moves_of_hidden_values(net):
+    h = net(L.RepeatVector(2), net(L.Dense(4, activation="relu"), net.input((3,))))
+    h = net(L.Permute((3, 1, 2)), net(L.Reshape((2, 2, 2)), h))
+    return net.logits(net(L.Conv2D(2, 2, activation="relu"), h))
+
+
+@cases("batch_normalization", {}, {"axis": 1, "scale": False}, {"center": False})
+def batch_normalization(net, variant):
+    h = net(L.BatchNormalization(**variant), net.input((3, 2)))
+    h = net(L.BatchNormalization(**variant), net(L.Conv1D(2, 2, activation="relu"), h))
+    return net.logits(h)
+
+
+@case
+def layers_that_do_nothing_at_inference(net):
+    h = net.input((4, 2))
+    for layer in (
+        L.GaussianNoise(0.3),
+        L.Dropout(0.5),
+        L.SpatialDropout1D(0.5),
+        L.Dense(3, activation="relu"),
+        L.GaussianDropout(0.5),
+        L.AlphaDropout(0.5),
+        L.ActivityRegularization(0.1),
+        L.Identity(),
+        L.Reshape((4, 3, 1)),
+        L.SpatialDropout2D(0.5),
+    ):
+        h = net(layer, h)
+    return net.logits(h)
+
+
+@cases(
+    "activation",
+    lambda: L.Activation("relu"),
+    lambda: L.Activation("relu6"),
+    lambda: L.Activation("tanh"),
+    lambda: L.Activation("sigmoid"),
+    lambda: L.Activation("elu"),
+    lambda: L.Activation("softplus"),
+    lambda: L.Activation("leaky_relu"),
+    lambda: L.Activation("linear"),
+    lambda: L.ReLU(),
+    lambda: L.ReLU(max_value=0.75, threshold=0.125),
+    lambda: L.ReLU(negative_slope=0.25),
+    lambda: L.LeakyReLU(negative_slope=0.25),
+    lambda: L.PReLU(),
+    lambda: L.ELU(alpha=0.7),
+)
+def activation(net, variant):
+    h = net(L.Dense(5), net.input((4,)))
+    if isinstance(variant(), L.Activation) and variant().activation is keras.activations.linear:
+        h = net.moved(variant()(h.tensor), h.numbers, h)
+    else:
+        h = net(variant(), h)
+    return net.logits(h)
+
+
+@cases("end", "softmax", "sigmoid")
+def ended_by_an_activation(net, variant):
+    h = net(L.Dense(4, activation="relu"), net.input((4,)))
+    logits = net.logits(h)
+    return logits._replace(tensor=L.Activation(variant)(logits.tensor))
+
+
+@cases("merging", L.Add, L.Average, L.Subtract, L.Multiply, L.Concatenate)
+def merging(net, variant):
+    x, y = net.input((3, 2)), net.input((3, 2))
+    pixels = net(L.Dense(2, activation="relu"), net(variant(), x, y))
+    hidden = net(variant(), net(L.Dense(2), x), net(L.Conv1D(2, 2, padding="same"), y))
+    mixed = net(variant(), net(L.Dense(2, activation="softplus"), x), y)
+    return net.logits(net(L.Concatenate(), pixels, hidden, mixed))
+
+
+@cases("merging_three", L.Add, L.Average, L.Multiply)
+def merging_three(net, variant):
+    x = net.input((3,))
+    parts = [net(L.Dense(3, activation=a), x) for a in ("relu", "tanh", "softplus")]
+    return net.logits(net(variant(), *parts))
+
+
+@case
+def concatenated_steps(net):
+    x, y = net.input((2, 2)), net.input((3, 2))
+    h = net(L.Conv1D(3, 2, activation="relu"), net(L.Concatenate(axis=1), x, y))
+    return net.logits(net(L.Concatenate(axis=-1), h, net(L.Dense(2), h)))
+
+
+@case
+def operations_on_two(net):
+    x, y = net.input((3,)), net.input((3,))
+    a, b = net(L.Dense(3, activation="relu"), x), net(L.Dense(3), y)
+    parts = []
+    for u, v in ((x, y), (a, b)):
+        parts += [
+            net.operation(u.tensor + v.tensor, summed([u.node, v.node], [1.0, 1.0])),
+            net.operation(u.tensor - v.tensor, summed([u.node, v.node], [1.0, -1.0])),
+            net.operation(u.tensor * v.tensor, product([u.node, v.node])),
+            net.operation(
+                keras.ops.concatenate([u.tensor, v.tensor], axis=-1),
+                concatenated([u.node, v.node], -1),
+            ),
+        ]
+    return net.logits(net(L.Concatenate(), *[net(L.Dense(2, activation="relu"), p) for p in parts]))
+
+
+@case
+def operations_that_move(net):
+    x, ops = net.input((3, 2)), keras.ops
+    h = net(L.Dense(2, activation="relu"), x)
+    parts = []
+    for p in (x, h):
+        t, n = p.tensor, p.numbers
+        parts += [
+            net.moved(t[:, -1], n[-1], p),
+            net.moved(t[:, ::2, 0], n[::2, 0], p),
+            net.moved(ops.reshape(ops.flip(t, 1), (-1, 6)), n[::-1].reshape(6), p),
+            net.moved(ops.transpose(t, (0, 2, 1))[:, 0], n.T[0], p),
+            net.moved(ops.squeeze(ops.expand_dims(t, 1)[:, :, 1:2], 1)[:, 0], n[1], p),
+        ]
+    return net.logits(net(L.Concatenate(), *[net(L.Dense(2, activation="relu"), p) for p in parts]))
+
+
+@case
+def operations_that_activate(net):
+    h = net(L.Dense(6), net.input((4,)))
+    parts = [
+        net.operation(getattr(keras.ops, name)(h.tensor), of_function(h.node, *FUNCTIONS[name]))
+        for name in ("relu", "tanh", "sigmoid")
+    ]
+    return net.logits(net(L.Concatenate(), *parts))
+
+
+@case
+def embedding(net):
+    h = net.embed(L.Embedding(6, 3), net.input((4,), vocabulary=6))
+    pooled = net(L.GlobalAveragePooling1D(), h)
+    h = net(L.GlobalMaxPooling1D(), net(L.Conv1D(3, 2, activation="softplus"), h))
+    return net.logits(net(L.Concatenate(), pooled, h))
+
+
+@case
+def two_embeddings_of_the_same_tokens(net):
+    tokens = net.input((3,), vocabulary=5)
+    a, b = net.embed(L.Embedding(5, 2), tokens), net.embed(L.Embedding(5, 3), tokens)
+    h = net(L.Dense(3, activation="relu"), net(L.Concatenate(), a, b))
+    return net.logits(h)
+
+
+@case
+def tokens_and_floats(net):
+    h = net.embed(L.Embedding(5, 2), net.input((3,), vocabulary=5))
+    h = net(L.Dense(3, activation="relu"), net(L.Flatten(), h))
+    y = net(L.Dense(2, activation="relu"), net.input((2,)))
+    return net.logits(net(L.Concatenate(), h, y))
+
+
+@case
+def shared_layers(net):
+    """One layer that reads two inputs, and one that is used twice, one time after the other."""
+    both, again = L.Dense(3, activation="relu"), L.Dense(3, activation="relu")
+    x, y = net(both, net.input((4,))), net(both, net.input((4,)))
+    return net.logits(net(L.Add(), net(again, net(again, x)), net(again, y)))
+
+
+@case
+def an_input_used_three_times(net):
+    x = net.input((4,))
+    a = net(L.Dense(4, activation="relu"), x)
+    return net.logits(net(L.Concatenate(), net(L.Add(), a, x), x, net(L.Dense(2), x)))
+
+
+@functools.cache
+def twin(name):
+    """The twin of a case, with weights for which no method gives zeros alone."""
+    for seed in range(20):
+        net = Twin(seed)
+        with in_float64():
+            net.end(CASES[name](net))
+        xs = net.data(SAMPLES)
+        found = [reference_of(m)(net, xs, targets_of(net, xs)) for m in ("guided_gradient", "dtd")]
+        if all(part.any() for parts in found for part in parts):
+            return net
+    raise AssertionError("all draws of the weights leave an input without relevance")
+
+
+def test_every_feedforward_layer_has_a_case():
+    """Of all that can be explained: what comes here without a reference fails."""
+    of_others = {"Bidirectional", "GRU", "LSTM", "RNN", "SimpleRNN", "StackedRNNCells"}
+    of_others |= {"TimeDistributed", "the layers and cells of tfrnnx.layers"}
+    elsewhere = {"Embedding", "Masking", "Softmax"}  # below, and as inputs of the reference
+    operations = {"ExpandDims", "Flip", "GetItem", "Relu", "Sigmoid", "Squeeze", "Tanh"}
+    operations |= {"Transpose"}  # in the cases of operations
+    used = {
+        type(layer)
+        for name in CASES
+        for layer in twin(name).model.layers
+        if isinstance(layer, L.Layer)
+    }
+    tested = {layer.__name__ for layer in used & (set(NODES) | set(MERGING))}
+    assert set(tfrnnx.supported_layers()) == of_others | elsewhere | operations | tested
+    ran = {type(o).__name__ for name in CASES for o in twin(name).model.operations}
+    assert operations <= ran
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_reference_computes_what_the_model_computes(name):
+    net = twin(name)
+    xs = net.data(SAMPLES)
+    expected = np.stack([net.network.logits(sample) for sample in per_sample(net.values(xs))])
+    last = net.model.layers[-1]
+    if isinstance(last, L.Activation):  # that ends the model
+        expected = np.asarray(last.activation(tf.constant(expected)))
+    assert_close(net.model(xs[0] if len(xs) == 1 else xs).numpy(), expected)
+
+
+def targets_of(net, xs):
+    """The greatest logit of a sample, that between of the next one, the least of another."""
+    logits = [net.network.logits(sample) for sample in per_sample(net.values(xs))]
+    return [int(np.argsort(z)[-1 - i % CLASSES]) for i, z in enumerate(logits)]
+
+
+def per_sample(xs):
+    return [[x[i] for x in xs] for i in range(len(xs[0]))]
+
+
+# ---------------------------------------------------------------------------------------------
+# References of the methods: (twin, xs, targets) -> the relevance of each input
+
+
+def gradients(net, values, targets, relu=lrp.relu_gradient):
+    """∂logit/∂value, a list with an array for each input of the reference."""
+    each = [
+        net.network.gradient(sample, target, relu)
+        for sample, target in zip(per_sample(values), targets, strict=True)
+    ]
+    return [np.stack(parts) for parts in zip(*each, strict=True)]
+
+
+def of_gradient(finish, relu=lrp.relu_gradient):
+    def reference(net, xs, targets):
+        values = net.values(xs)
+        found = gradients(net, values, targets, relu)
+        return [finish(g, x) for g, x in zip(found, values, strict=True)]
+
+    return reference
+
+
+def integrated(net, xs, targets, steps):
+    """Gauss-Legendre on (0, 1), from zeros."""
+    values = net.values(xs)
+    nodes, weights = np.polynomial.legendre.leggauss(steps)
+    sums = [np.zeros_like(x) for x in values]
+    for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
+        found = gradients(net, [node * x for x in values], targets)
+        sums = [s + weight * g * x for s, g, x in zip(sums, found, values, strict=True)]
+    return sums
+
+
+def smoothed(net, xs, targets, samples, noise, seed):
+    """Normal noise from (seed + number of the input, number of the draw)."""
+    values = net.values(xs)
+    sums = [np.zeros_like(x) for x in values]
+    for i in range(samples):
+        points = []
+        for (number, _), x in zip(net.entries, values, strict=True):
+            drawn = tf.random.stateless_normal(x.shape, [seed + number, i], dtype=tf.float64)
+            axes = tuple(range(1, x.ndim))
+            spread = x.max(axes, keepdims=True) - x.min(axes, keepdims=True)
+            points.append(x + noise * spread * drawn.numpy())
+        sums = [s + g for s, g in zip(sums, gradients(net, points, targets), strict=True)]
+    return [s / samples for s in sums]
+
+
+def expected(net, xs, targets, background, samples, seed):
+    """The sample of the background from (seed, 2 i), the part of the way from (seed, 2 i + 1)."""
+    values = net.values(xs)
+    n = len(values[0])
+    given = background if isinstance(background, list) else [background]
+    starts = net.values([np.asarray(part) for part in given])
+    sums = [np.zeros_like(x) for x in values]
+    for i in range(samples):
+        chosen = tf.random.stateless_uniform([n], [seed, 2 * i], 0, len(given[0]), tf.int32)
+        part = tf.random.stateless_uniform([n], [seed, 2 * i + 1], dtype=tf.float64).numpy()
+        ways = [x - start[chosen.numpy()] for x, start in zip(values, starts, strict=True)]
+        points = [
+            x - (1 - part.reshape(-1, *[1] * (x.ndim - 1))) * way
+            for x, way in zip(values, ways, strict=True)
+        ]
+        found = gradients(net, points, targets)
+        sums = [s + g * way / samples for s, g, way in zip(sums, found, ways, strict=True)]
+    return sums
+
+
+GRADIENTS = {
+    "gradient": lambda: of_gradient(lambda g, x: g),
+    "sa": lambda: of_gradient(lambda g, x: g**2),
+    "gb": lambda signed=False: of_gradient(
+        lambda g, x: g if signed else g**2, relu=lrp.relu_guided
+    ),
+    "guided_gradient": lambda: of_gradient(lambda g, x: g, lrp.relu_guided),
+    "deconvnet": lambda: of_gradient(lambda g, x: g, lrp.relu_deconvnet),
+    "grad_x_input": lambda: of_gradient(lambda g, x: g * x),
+    "integrated_gradients": lambda **given: functools.partial(integrated, **given),
+    "smoothgrad": lambda **given: functools.partial(smoothed, **given),
+    "expected_gradients": lambda **given: functools.partial(expected, **given),
+}
+
+
+def reference_of(name, **parameters):
+    """The reference of a method by its name; a method without one has no test: an error."""
+    if name in GRADIENTS:
+        return GRADIENTS[name](**parameters)
+    method = lrp.METHODS[name](**parameters)
+
+    def reference(net, xs, targets):
+        each = [
+            net.network.relevance(sample, target, method)
+            for sample, target in zip(per_sample(net.values(xs)), targets, strict=True)
+        ]
+        return [np.stack(parts) for parts in zip(*each, strict=True)]
+
+    return reference
+
+
+# ---------------------------------------------------------------------------------------------
+# The comparison
+
+
+def eagerly_explained(model, method, xs, targets, ledger=False):
+    """What an `Explainer` compiles, run step by step: to trace every case would take minutes."""
+    graph = functional(model)
+    inputs = [tf.constant(x) for x in xs]
+    index = tf.constant(targets, tf.int32)
+    return explain_batch(
+        graph,
+        method,
+        Form(),
+        inputs,
+        [None] * len(inputs),
+        index,
+        tf.fill(index.shape, -1),
+        tokens=token_inputs(graph),
+        ledger=ledger,
+    )
+
+
+# What is not default, so that tests are quick.
+PARAMETERS = {
+    "integrated_gradients": lambda net: {"steps": 3},
+    "smoothgrad": lambda net: {"samples": 2, "noise": 0.2, "seed": 4},
+    "expected_gradients": lambda net: {
+        "samples": 2,
+        "seed": 3,
+        "background": net.data(4, seed=9) if len(net.inputs) > 1 else net.data(4, seed=9)[0],
+    },
+}
+
+
+def assert_explained(net, name, parameters, reference):
+    xs = net.data(SAMPLES)
+    targets = targets_of(net, xs)
+    expected = net.by_input(reference(net, xs, targets))
+    method = get_method(name, **parameters)
+    result, _ = eagerly_explained(net.model, method, xs, targets)
+    assert len(result.relevance) == len(expected)
+    for actual, its in zip(result.relevance, expected, strict=True):
+        assert_close(actual.numpy(), its, 1e-10)
+
+
+@pytest.mark.parametrize("method", tfrnnx.methods.names())
+@pytest.mark.parametrize("name", CASES)
+def test_every_layer_under_every_method(name, method):
+    net = twin(name)
+    parameters = PARAMETERS.get(method, lambda net: {})(net)
+    assert_explained(net, method, parameters, reference_of(method, **parameters))
+
+
+# ---------------------------------------------------------------------------------------------
+# Parameters
+
+VARIED = {
+    "lrp_0": [{"bias": "distribute"}, {"bias": "ignore"}],
+    "lrp_epsilon": [
+        {"epsilon": 0.3},
+        {"epsilon": 0.2, "bias": "distribute"},
+        {"epsilon": 0.2, "bias": "ignore"},
+        {"epsilon": 0.1, "gates": "half"},
+        {"epsilon": 0.1, "gates": "prop"},
+    ],
+    "lrp_gamma": [
+        {"gamma": 2.0, "epsilon": 0.1},
+        {"gamma": 0.5, "bias": "distribute"},
+        {"gamma": 0.5, "bias": "ignore"},
+    ],
+    "lrp_alpha_beta": [
+        {"alpha": 1.0, "beta": 0.0},
+        {"alpha": 3.0, "beta": 2.0, "epsilon": 0.2},
+        {"bias": "distribute"},
+        {"bias": "ignore"},
+    ],
+    "lrp_z_plus": [{"bias": "distribute"}, {"bias": "ignore"}],
+    "lrp_z_box": [{"low": -1.5, "high": 2.0, "bias": "ignore"}, {"bias": "distribute"}],
+    "dtd": [{"low": -3.0, "high": 1.0}],
+    "lrp_flat": [{"gates": "prop"}],
+    "lrp_w_square": [{"gates": "half"}],
+    "epsilon_plus": [{"epsilon": 0.2, "bias": "distribute"}],
+    "epsilon_plus_flat": [{"epsilon": 0.2, "bias": "ignore"}],
+    "epsilon_gamma_box": [
+        {"low": -2.0, "high": 1.5, "gamma": 1.0, "epsilon": 0.2},
+        {"bias": "distribute"},
+    ],
+    "epsilon_alpha2_beta1": [{"epsilon": 0.2, "gates": "prop"}],
+    "epsilon_alpha2_beta1_flat": [{"bias": "distribute"}],
+    "gb": [{"signed": True}],
+}
+OF_SIGNS = (  # cases with all that parameters act on
+    "dense",
+    "conv1d-1",
+    "conv1d-8",
+    "conv2d-4",
+    "pooling1d-1",
+    "zero_padding1d",
+    "batch_normalization-0",
+    "merging-0",
+    "merging-1",
+    "merging-2",
+    "merging-3",
+    "embedding",
+    "an_input_used_three_times",
+)
+
+
+@pytest.mark.filterwarnings("ignore::tfrnnx.errors.UnstableWarning")
+@pytest.mark.parametrize(
+    ("method", "parameters"),
+    [(method, parameters) for method, given in VARIED.items() for parameters in given],
+)
+@pytest.mark.parametrize("name", OF_SIGNS)
+def test_parameters(name, method, parameters):
+    assert_explained(twin(name), method, parameters, reference_of(method, **parameters))
+
+
+COMPOSITES = [
+    (
+        {"input": rules.w_square(), "convolution": rules.gamma(0.7), "dense": rules.epsilon(0.1)},
+        {"input": lrp.w_square(), "convolution": lrp.gamma(0.7), "dense": lrp.epsilon(0.1)},
+    ),
+    (
+        {"input": "flat", "convolution": "z_plus", "dense": "alpha_beta", "bias": "distribute"},
+        {"input": lrp.FLAT, "convolution": lrp.z_plus(), "dense": lrp.alpha_beta(2, 1)}
+        | {"bias": "distribute"},
+    ),
+    (
+        {"input": "z_box", "convolution": "w_square", "dense": "epsilon", "epsilon": 0.3},
+        {"input": lrp.z_box(-1, 1), "convolution": lrp.w_square(), "epsilon": 0.3},
+    ),
+    (
+        {"convolution": "flat", "dense": "gamma"},
+        {"convolution": lrp.FLAT, "dense": lrp.gamma(0.25)},
+    ),
+]
+
+
+@pytest.mark.parametrize(("chosen", "expected"), COMPOSITES)
+@pytest.mark.parametrize("name", OF_SIGNS)
+def test_composites(name, chosen, expected):
+    assert_explained(twin(name), "composite", chosen, reference_of("composite", **expected))
+
+
+# ---------------------------------------------------------------------------------------------
+# Gradients
+
+
+@pytest.mark.parametrize(
+    "name",
+    [n for n in CASES if not n.startswith("end") and "embedding" not in n and "tokens" not in n],
+)
+def test_the_references_gradient_is_tensorflows(name):
+    net = twin(name)
+    xs = net.data(SAMPLES)
+    targets = targets_of(net, xs)
+    points = [tf.constant(x) for x in xs]
+    with tf.GradientTape() as tape:
+        for point in points:
+            tape.watch(point)
+        logits = net.model(points[0] if len(points) == 1 else points, training=False)
+        score = tf.gather(logits, targets, axis=1, batch_dims=1)
+    found = gradients(net, net.values(xs), targets)
+    for actual, its in zip(found, tape.gradient(score, points), strict=True):
+        assert_close(actual, its.numpy())
+
+
+def test_the_gradient_of_embeddings_is_tensorflows():
+    with in_float64():
+        net = Twin(3)
+        embedding = L.Embedding(6, 3)
+        h = net.embed(embedding, net.input((4,), vocabulary=6))
+        h = net(L.Dense(4, activation="tanh"), net(L.Flatten(), h))
+        net.end(net.logits(h))
+        rest = keras.Sequential(net.model.layers[2:])
+    tokens = np.array([[0, 5, 5, 2], [1, 1, 1, 3]], "int32")  # the same token several times
+    vectors = tf.gather(tf.convert_to_tensor(embedding.embeddings), tokens)
+    with tf.GradientTape() as tape:
+        tape.watch(vectors)
+        score = rest(vectors)[:, 1]
+    gradient = tape.gradient(score, vectors).numpy()
+    for method, expected in (
+        ("gradient", gradient.sum(-1)),
+        ("sa", (gradient**2).sum(-1)),
+        ("grad_x_input", (gradient * vectors.numpy()).sum(-1)),
+    ):
+        result, _ = eagerly_explained(net.model, get_method(method), [tokens], [1, 1])
+        assert_close(result.relevance[0].numpy(), expected)
+
+
+def smooth():
+    """A model without kinks, for quadratures."""
+    with in_float64():
+        net = Twin(5)
+        x = net.input((3, 2))
+        h = net(L.Conv1D(3, 2, activation="tanh"), x)
+        return net.end(net.logits(net(L.Dense(3, activation="softplus"), h)))
+
+
+@pytest.mark.parametrize("baseline", [None, 0.3, "array"])
+def test_integrated_gradients(baseline):
+    """They sum to f(x) - f(b), and agree with many midpoints."""
+    net = smooth()
+    (x,) = net.data(3)
+    if baseline == "array":
+        baseline = np.linspace(-1, 1, 6).reshape(1, 3, 2)
+    start = np.zeros_like(x) + (0.0 if baseline is None else baseline)
+    actual = tfrnnx.explain(
+        net.model, x, "integrated_gradients", [2, 0, 1], steps=40, baseline=baseline
+    )
+    logits = [
+        [
+            net.network.logits([sample])[target]
+            for sample, target in zip(batch, [2, 0, 1], strict=True)
+        ]
+        for batch in (x, start)
+    ]
+    assert_close(actual.sum((1, 2)), np.subtract(*logits))
+    points, total = 400, 0.0
+    for i in range(points):
+        alpha = (i + 0.5) / points
+        total = total + gradients(net, [start + alpha * (x - start)], [2, 0, 1])[0] / points
+    assert_close(actual, total * (x - start), 1e-5)
+
+
+def test_integrated_gradients_from_tokens():
+    net = twin("tokens_and_floats")
+    xs = net.data(SAMPLES)
+    baselines = [np.array([[1, 1, 4]], "int32"), np.array([[0.2, -0.4]])]
+    method = get_method("integrated_gradients", steps=64, baseline=baselines)
+    result, _ = eagerly_explained(net.model, method, xs, [0, 1, 2])
+    total = sum(np.asarray(part).sum(1) for part in result.relevance)
+    starts = [np.repeat(b, SAMPLES, axis=0) for b in baselines]
+    ends = [
+        [net.network.logits(s)[t] for t, s in enumerate(per_sample(net.values(part)))]
+        for part in (xs, starts)
+    ]
+    assert_close(total, np.subtract(*ends), 0.02)  # ReLUs have kinks

@@ -1,0 +1,142 @@
+"""Gradients of recurrent layers, against `tf.GradientTape` on the plain Keras model."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras.layers import (
+    GRU,
+    LSTM,
+    RNN,
+    Bidirectional,
+    Dense,
+    Flatten,
+    GRUCell,
+    LSTMCell,
+    SimpleRNN,
+    StackedRNNCells,
+    TimeDistributed,
+)
+from networks import assert_close, every_class, ordinary_gradient, samples
+from recurrent_methods import GRADIENTS, redraw
+
+import tfrnnx
+
+STEPS, FEATURES, UNITS, CLASSES = 4, 3, 3, 2
+
+
+@pytest.fixture(autouse=True)
+def float64():
+    keras.config.set_dtype_policy("float64")
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+def stacked(relu):
+    return RNN(StackedRNNCells([GRUCell(UNITS, activation=relu), LSTMCell(UNITS)]))
+
+
+# Each of an activation that is a ReLU.
+LAYERS = {
+    "LSTM": lambda relu: LSTM(UNITS, activation=relu),
+    "LSTM tanh": lambda relu: LSTM(UNITS),
+    "GRU": lambda relu: GRU(UNITS, activation=relu),
+    "GRU before": lambda relu: GRU(UNITS, activation=relu, reset_after=False),
+    "SimpleRNN": lambda relu: SimpleRNN(UNITS, activation=relu),
+    "SimpleRNN backwards": lambda relu: SimpleRNN(UNITS, activation=relu, go_backwards=True),
+    "stacked": stacked,
+    "Bidirectional": lambda relu: Bidirectional(GRU(UNITS, activation=relu), merge_mode="mul"),
+}
+
+
+@tf.custom_gradient
+def guided(z):
+    """Springenberg 2014: pass g only where z > 0 and g > 0."""
+    return tf.nn.relu(z), lambda g: tf.where((z > 0) & (g > 0), g, 0.0)
+
+
+@tf.custom_gradient
+def deconvolved(z):
+    """Zeiler and Fergus 2014: pass g only where g > 0."""
+    return tf.nn.relu(z), lambda g: tf.where(g > 0, g, 0.0)
+
+
+def data():
+    return every_class(samples(2, (STEPS, FEATURES)), CLASSES)
+
+
+def model_of(name, relu=keras.activations.relu):
+    """A recurrent layer behind a dense one at every step, both with this ReLU."""
+    x = keras.Input((STEPS, FEATURES), dtype="float64")
+    hidden = TimeDistributed(Dense(4, activation=relu))(x)
+    return redraw(keras.Model(x, Dense(CLASSES)(LAYERS[name](relu)(hidden))))
+
+
+def mean_of_gradients(method, model, x, targets):
+    """Σ over the points of a method of several: their place and factor are tested elsewhere."""
+    total = np.zeros_like(x)
+    for index in range(method.sampler.count):
+        point, factor = method.sampler.sample(tf.constant(index), tf.constant(x), 0, tf.constant)
+        total += factor.numpy() * ordinary_gradient(model, point, targets)
+    return total
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_gradients_are_those_of_tensorflow(name):
+    model = model_of(name)
+    x, targets = data()
+    gradient = ordinary_gradient(model, x, targets)
+    explanation = tfrnnx.Explainer(model, "gradient").explain(x, targets)
+    assert_close(explanation.relevance, gradient)
+    assert_close(explanation.logits, model(x))
+    guide = model_of(name, guided)
+    guided_gradient = ordinary_gradient(guide, x, targets)
+    assert_close(tfrnnx.Explainer(model, "guided_gradient")(x, targets), guided_gradient)
+    if name != "LSTM tanh":
+        assert np.abs(guided_gradient - gradient).max() > 1e-3
+
+
+@pytest.mark.parametrize("method", GRADIENTS)
+@pytest.mark.parametrize("name", ["LSTM", "GRU"])
+def test_every_method_of_gradients(name, method):
+    model = model_of(name)
+    x, targets = data()
+    parameters = {
+        "integrated_gradients": {"steps": 5},
+        "smoothgrad": {"samples": 4},
+        "expected_gradients": {"samples": 4, "background": samples(3, (STEPS, FEATURES), 9)},
+    }.get(method, {})
+    explainer = tfrnnx.Explainer(model, method, **parameters)
+    actual = explainer(x, targets).numpy()
+    if explainer.method.sampler is not None:
+        expected = mean_of_gradients(explainer.method, model, x, targets)
+        assert_close(actual, expected)
+        return
+    relu = {"gb": guided, "guided_gradient": guided, "deconvnet": deconvolved}.get(method)
+    gradient = ordinary_gradient(model_of(name, relu) if relu else model, x, targets)
+    finish = {"sa": np.square, "gb": np.square, "grad_x_input": lambda g: g * x}
+    assert_close(actual, finish.get(method, lambda g: g)(gradient))
+
+
+def test_integrated_gradients_add_up():
+    """Sundararajan 2017, proposition 1: Σ R_i = f(x) - f(b)."""
+    x = keras.Input((STEPS, FEATURES), dtype="float64")
+    model = redraw(keras.Model(x, Dense(CLASSES)(LSTM(UNITS)(x))))
+    values, targets = data()
+    baseline = samples(1, (STEPS, FEATURES), 5)[0]
+    explained = tfrnnx.explain(
+        model, values, "integrated_gradients", targets, baseline=baseline, steps=30
+    )
+    rows = np.arange(len(values))
+    difference = model(values).numpy() - model(baseline[None]).numpy()
+    assert_close(explained.sum(axis=(1, 2)), difference[rows, targets], 1e-9)
+
+
+def test_gradients_of_sequences_and_states():
+    x = keras.Input((STEPS, FEATURES), dtype="float64")
+    outputs, *states = LSTM(UNITS, return_sequences=True, return_state=True)(x)
+    again = GRU(UNITS, return_sequences=True)(outputs, initial_state=states[1])
+    model = redraw(keras.Model(x, Dense(CLASSES)(Flatten()(again))))
+    values, targets = data()
+    gradient = ordinary_gradient(model, values, targets)
+    assert_close(tfrnnx.Explainer(model, "gradient")(values, targets), gradient)

@@ -1,0 +1,409 @@
+"""Keras models and their references of `lrp`, built side by side, layer by layer."""
+
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import keras
+import lrp
+import numpy as np
+
+layers = keras.layers
+
+
+@contextmanager
+def in_float64():
+    """Make what Keras creates float64."""
+    before = keras.config.floatx(), keras.config.dtype_policy()
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(before[0])
+        keras.config.set_dtype_policy(before[1])
+
+
+def of_float64(layer):
+    """The same layer anew, of float64."""
+    return type(layer).from_config(layer.get_config() | {"dtype": "float64"})
+
+
+class Pair(NamedTuple):
+    """A symbolic tensor and the node that is its reference."""
+
+    tensor: Any
+    node: lrp.Node
+
+    @property
+    def numbers(self):
+        """The numbers of the node's values, in its shape."""
+        return np.arange(np.prod(self.node.shape)).reshape(self.node.shape)
+
+
+class Twin:
+    """A model and its reference.
+
+    Attributes:
+        network: the reference.
+        entries: for each input of the reference the number of the model's, and its Embedding.
+    """
+
+    def __init__(self, seed=0):
+        self.rng = np.random.default_rng(seed)
+        self.network = lrp.Network()
+        self.inputs, self.entries = [], []
+        self._drawn = set()
+        self._model = None
+
+    def input(self, shape, vocabulary=None):
+        dtype = "float64" if vocabulary is None else "int32"
+        tensor = keras.Input(shape, dtype=dtype)
+        self.inputs.append((tensor, vocabulary))
+        if vocabulary is not None:
+            return Pair(tensor, lrp.Node())
+        self.entries.append((len(self.inputs) - 1, None))
+        return Pair(tensor, self.network.input(tensor.shape[1:]))
+
+    def embed(self, layer, tokens):
+        """Pass tokens through an Embedding: an input of the reference is what it makes of them."""
+        number = next(i for i, (tensor, _) in enumerate(self.inputs) if tensor is tokens.tensor)
+        with in_float64():
+            tensor = layer(tokens.tensor)
+        self.draw(layer)
+        self.entries.append((number, layer))
+        return Pair(tensor, self.network.input(tensor.shape[1:], "embedding"))
+
+    def draw(self, layer):
+        """Draw every weight of a layer anew, once; tilted, for few units are silent then."""
+        for variable in layer.weights:
+            if id(variable) in self._drawn:
+                continue
+            self._drawn.add(id(variable))
+            if variable.name == "moving_variance":
+                value = self.rng.uniform(0.5, 2, variable.shape)
+            elif variable.name == "alpha":
+                value = self.rng.uniform(0.1, 0.5, variable.shape)
+            elif variable.name in ("bias", "beta"):
+                value = self.rng.normal(0.4, 0.7, variable.shape)
+            else:
+                fan_in = np.prod(variable.shape[:-1])
+                value = self.rng.normal(0.3, 1, variable.shape) * 1.5 / np.sqrt(fan_in)
+            variable.assign(value)
+
+    def __call__(self, layer, *pairs):
+        """Pass pairs through a layer."""
+        tensors = [pair.tensor for pair in pairs]
+        merges = type(layer) in MERGING
+        tensor = layer(tensors if merges else tensors[0])
+        self.draw(layer)
+        nodes = [pair.node for pair in pairs]
+        made = (MERGING if merges else NODES)[type(layer)](layer, *nodes)
+        return self._added(tensor, made)
+
+    def _added(self, tensor, made):
+        for node in made:
+            self.network.add(node)
+        assert tensor.shape[1:] == tuple(made[-1].shape)
+        return Pair(tensor, made[-1])
+
+    def moved(self, tensor, numbers, *pairs):
+        """Add what an operation of Keras made, values at other places."""
+        return self._added(tensor, [moved([pair.node for pair in pairs], numbers)])
+
+    def operation(self, tensor, node):
+        """Add what an operation of Keras made, and its reference."""
+        return self._added(tensor, [node])
+
+    def logits(self, pair, classes=3, **options):
+        """End with a dense layer."""
+        if len(pair.node.shape) > 1:
+            pair = self(layers.Flatten(), pair)
+        return self(layers.Dense(classes, **options), pair)
+
+    def end(self, pair):
+        """Make the model of what leads to this pair."""
+        tensors = [tensor for tensor, _ in self.inputs]
+        self._model = keras.Model(tensors[0] if len(tensors) == 1 else tensors, pair.tensor)
+        return self
+
+    @property
+    def model(self):
+        return self._model
+
+    def data(self, n, seed=0):
+        """A list with an array for each input: floats in [-1, 1], or tokens.
+
+        No two of a sample are the same: which of two equal ones is the maximum is not said.
+        """
+        rng = np.random.default_rng(seed)
+        arrays = []
+        for tensor, vocabulary in self.inputs:
+            shape = tensor.shape[1:]
+            if vocabulary is None:
+                x = rng.uniform(-1, 1, (n, int(np.prod(shape))))
+                for i, row in enumerate(x):  # the ends of the box
+                    row[i % len(row)] = 1.0
+                    if len(row) > 3:
+                        row[(i + 2) % len(row)] = -1.0
+                arrays.append(x.reshape(n, *shape))
+            else:
+                tokens = [rng.permutation(vocabulary)[: np.prod(shape)] for _ in range(n)]
+                arrays.append(np.reshape(tokens, (n, *shape)).astype("int32"))
+        return arrays
+
+    def values(self, xs):
+        """What the reference reads: the inputs, or the embeddings of their tokens."""
+        return [
+            xs[number] if embedding is None else np.asarray(embedding.embeddings)[xs[number]]
+            for number, embedding in self.entries
+        ]
+
+    def by_input(self, parts):
+        """Add what arrived at the reference's inputs to what arrived at the model's."""
+        sums = [0.0] * len(self.inputs)
+        for (number, embedding), part in zip(self.entries, parts, strict=True):
+            sums[number] = sums[number] + (part if embedding is None else part.sum(-1))
+        return sums
+
+
+# ---------------------------------------------------------------------------------------------
+# What each layer of Keras is: layer, nodes -> nodes
+
+
+def of_function(parent, f, slope, rectifies=False):
+    return lrp.Elementwise([parent], parent.shape, None, f, slope, rectifies)
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+FUNCTIONS = {  # value, slope, whether it is a ReLU
+    "relu": (lambda z: np.maximum(0, z), lambda z: 1.0 * (z > 0), True),
+    "relu6": (lambda z: np.clip(z, 0, 6), lambda z: 1.0 * ((z > 0) & (z < 6)), True),
+    "tanh": (np.tanh, lambda z: 1 - np.tanh(z) ** 2, False),
+    "sigmoid": (sigmoid, lambda z: sigmoid(z) * (1 - sigmoid(z)), False),
+    "elu": (
+        lambda z: np.where(z > 0, z, np.expm1(z)),
+        lambda z: np.where(z > 0, 1, np.exp(z)),
+        False,
+    ),
+    "softplus": (lambda z: np.log1p(np.exp(z)), sigmoid, False),
+    "leaky_relu": (  # whose slope of 0.2 is a float32
+        lambda z: np.where(z > 0, z, float(np.float32(0.2)) * z),
+        lambda z: np.where(z > 0, 1, float(np.float32(0.2))),
+        False,
+    ),
+}
+
+
+def activated(nodes, activation):
+    if activation.__name__ in ("linear", "softmax"):
+        return nodes
+    return [*nodes, of_function(nodes[-1], *FUNCTIONS[activation.__name__])]
+
+
+def bias_of(layer):
+    return 0.0 if layer.bias is None else np.asarray(layer.bias)
+
+
+def dense(layer, parent):
+    kernel = np.asarray(layer.kernel)
+    places = np.eye(int(np.prod(parent.shape[:-1])))
+    w, connected = np.kron(places, kernel), np.kron(places, np.ones_like(kernel))
+    shape = (*parent.shape[:-1], kernel.shape[1])
+    b = np.broadcast_to(bias_of(layer), shape).reshape(-1)
+    return activated([lrp.Linear([parent], shape, None, [w], b, [connected])], layer.activation)
+
+
+def convolution(layer, parent):
+    w, connected, shape = lrp.convolution_matrix(
+        np.asarray(layer.kernel),
+        parent.shape,
+        layer.strides,
+        layer.padding,
+        layer.dilation_rate,
+        layer.groups,
+    )
+    b = np.broadcast_to(bias_of(layer), shape).reshape(-1)
+    node = lrp.Linear([parent], shape, None, [w], b, [connected], convolution=True)
+    return activated([node], layer.activation)
+
+
+def pooling(make):
+    def nodes(layer, parent):
+        members, shape = lrp.pooling_windows(
+            parent.shape, layer.pool_size, layer.strides, layer.padding
+        )
+        return [make(parent, shape, members)]
+
+    return nodes
+
+
+def global_pooling(make):
+    def nodes(layer, parent):
+        *space, channels = parent.shape
+        numbers = np.arange(np.prod(parent.shape)).reshape(-1, channels)
+        shape = ((1,) * len(space) if layer.keepdims else ()) + (channels,)
+        return [make(parent, shape, [list(column) for column in numbers.T])]
+
+    return nodes
+
+
+def mean(parent, shape, members):
+    return lrp.Mean([parent], shape, None, members)
+
+
+def maximum(parent, shape, members):
+    return lrp.Maximum([parent], shape, parent.source, members)
+
+
+def moved(parents, numbers):
+    """What has values of the model's input alone still has them."""
+    sources = {parent.source for parent in parents}
+    source = sources.pop() if len(sources) == 1 else None
+    numbers = np.asarray(numbers)
+    return lrp.Moved(parents, numbers.shape, source, numbers.reshape(-1))
+
+
+def moving(rearrange):
+    """`rearrange`: (layer, the numbers of the input's values) -> those of the output's."""
+
+    def nodes(layer, parent):
+        numbers = np.arange(np.prod(parent.shape)).reshape(parent.shape)
+        return [moved([parent], rearrange(layer, numbers))]
+
+    return nodes
+
+
+def padded(layer, numbers):
+    padding = layer.padding if isinstance(layer.padding[0], tuple) else (layer.padding,)
+    return np.pad(numbers, (*padding, (0, 0)), constant_values=-1)
+
+
+def batch_normalization(layer, parent):
+    """γ (x - mean) / √(variance + ε) + β with the moving statistics."""
+    shape = [-1 if i == layer.axis % (1 + len(parent.shape)) - 1 else 1 for i in range(9)]
+    shape = shape[: len(parent.shape)]
+
+    def spread(variable, otherwise):
+        value = otherwise if variable is None else np.asarray(variable).reshape(shape)
+        return np.broadcast_to(value, parent.shape).reshape(-1)
+
+    deviation = np.sqrt(spread(layer.moving_variance, None) + layer.epsilon)
+    scale = spread(layer.gamma if layer.scale else None, 1.0) / deviation
+    shift = spread(layer.beta if layer.center else None, 0.0)
+    offset = shift - spread(layer.moving_mean, None) * scale
+    return [lrp.Affine([parent], parent.shape, None, scale, offset)]
+
+
+def relu_layer(layer, parent):
+    """f(z) = top where z >= top; z where z >= threshold; negative_slope (z - threshold) below."""
+    top = np.inf if layer.max_value is None else layer.max_value
+
+    def f(z):
+        below = layer.negative_slope * (z - layer.threshold)
+        return np.where(z >= top, top, np.where(z >= layer.threshold, z, below))
+
+    def slope(z):
+        return np.where(z >= top, 0.0, np.where(z > layer.threshold, 1.0, layer.negative_slope))
+
+    return [of_function(parent, f, slope, layer.negative_slope == 0)]
+
+
+def leaky(parent, slope):
+    return [
+        of_function(
+            parent, lambda z: np.where(z > 0, z, slope * z), lambda z: (z > 0) + slope * (z <= 0)
+        )
+    ]
+
+
+def elu(layer, parent):
+    a = layer.alpha
+    return [
+        of_function(
+            parent,
+            lambda z: np.where(z > 0, z, a * np.expm1(z)),
+            lambda z: np.where(z > 0, 1, a * np.exp(z)),
+        )
+    ]
+
+
+NODES = {
+    layers.Dense: dense,
+    layers.Conv1D: convolution,
+    layers.Conv2D: convolution,
+    layers.AveragePooling1D: pooling(mean),
+    layers.AveragePooling2D: pooling(mean),
+    layers.MaxPooling1D: pooling(maximum),
+    layers.MaxPooling2D: pooling(maximum),
+    layers.GlobalAveragePooling1D: global_pooling(mean),
+    layers.GlobalAveragePooling2D: global_pooling(mean),
+    layers.GlobalMaxPooling1D: global_pooling(maximum),
+    layers.GlobalMaxPooling2D: global_pooling(maximum),
+    layers.BatchNormalization: batch_normalization,
+    layers.Flatten: moving(lambda layer, n: n.reshape(-1)),
+    layers.Reshape: moving(lambda layer, n: n.reshape(layer.target_shape)),
+    layers.Permute: moving(lambda layer, n: n.transpose([axis - 1 for axis in layer.dims])),
+    layers.RepeatVector: moving(lambda layer, n: np.stack([n] * layer.n)),
+    layers.ZeroPadding1D: moving(padded),
+    layers.ZeroPadding2D: moving(padded),
+    layers.Cropping1D: moving(lambda layer, n: n[layer.cropping[0] : len(n) - layer.cropping[1]]),
+    layers.Cropping2D: moving(
+        lambda layer, n: n[
+            layer.cropping[0][0] : n.shape[0] - layer.cropping[0][1],
+            layer.cropping[1][0] : n.shape[1] - layer.cropping[1][1],
+        ]
+    ),
+    layers.UpSampling1D: moving(lambda layer, n: np.repeat(n, layer.size, axis=0)),
+    layers.Activation: lambda layer, parent: activated([parent], layer.activation)[1:],
+    layers.ReLU: relu_layer,
+    layers.LeakyReLU: lambda layer, parent: leaky(parent, layer.negative_slope),
+    layers.PReLU: lambda layer, parent: leaky(parent, np.asarray(layer.alpha).reshape(-1)),
+    layers.ELU: elu,
+}
+# These do nothing at inference.
+NODES |= dict.fromkeys(
+    [
+        layers.ActivityRegularization,
+        layers.AlphaDropout,
+        layers.Dropout,
+        layers.GaussianDropout,
+        layers.GaussianNoise,
+        layers.Identity,
+        layers.SpatialDropout1D,
+        layers.SpatialDropout2D,
+        layers.Softmax,  # at the end of a model, where it is looked through
+    ],
+    moving(lambda layer, n: n),
+)
+
+
+def concatenated(parents, axis):
+    """Numbers of values of several parents, joined along an axis of theirs."""
+    numbers, start = [], 0
+    for parent in parents:
+        count = np.prod(parent.shape)
+        numbers.append(np.arange(start, start + count).reshape(parent.shape))
+        start += count
+    return moved(parents, np.concatenate(numbers, axis))
+
+
+def summed(parents, factors):
+    return lrp.Sum(list(parents), parents[0].shape, None, factors)
+
+
+def product(parents):
+    return lrp.Product(list(parents), parents[0].shape)
+
+
+MERGING = {
+    layers.Add: lambda layer, *nodes: [summed(nodes, [1.0] * len(nodes))],
+    layers.Average: lambda layer, *nodes: [summed(nodes, [1 / len(nodes)] * len(nodes))],
+    layers.Subtract: lambda layer, *nodes: [summed(nodes, [1.0, -1.0])],
+    layers.Multiply: lambda layer, *nodes: [product(nodes)],
+    layers.Concatenate: lambda layer, *nodes: [
+        concatenated(nodes, layer.axis - 1 if layer.axis > 0 else layer.axis)
+    ],
+}

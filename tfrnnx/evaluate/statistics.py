@@ -11,6 +11,8 @@ from tfrnnx.evaluate.results import Results
 CONFIDENCE = 0.95
 # The poster's score, and the one that an uneven split over the majority's items does not lower.
 SCORES = ("cosine", "share")
+# The methods that the poster claims something of, and which of them reacts most.
+_METHODS, _REACTS_MOST = ("sa", "gb", "dtd"), "dtd"
 # (the network that is claimed to be more explainable, than which, for what)
 _CLAIMED = (
     ("deep", "shallow", "deeper"),
@@ -18,7 +20,6 @@ _CLAIMED = (
     ("rlstm", "deep", "LSTM"),
     ("convrlstm", "convdeep", "LSTM"),
 )
-_REACTS_MOST, _THAN = "dtd", ("sa", "gb")
 
 
 class Difference(NamedTuple):
@@ -71,7 +72,7 @@ def compare_architectures(results: Results) -> list[dict[str, Any]]:
     Returns:
         Rows with "dataset", "method", "metric", the fields of a `Difference`, "accuracy", the
         difference of the mean accuracies, and "claim", what the poster claims the network `a` to
-        be more explainable for, or None.
+        be more explainable for, of its own methods, or None.
     """
     rows = []
     for dataset in results.datasets:
@@ -93,7 +94,7 @@ def compare_architectures(results: Results) -> list[dict[str, Any]]:
                         "metric": metric,
                         **found._asdict(),
                         "accuracy": accuracy[found.a] - accuracy[found.b],
-                        "claim": _claim(found),
+                        "claim": _claim(found) if method in _METHODS else None,
                     }
                     for found in differences(groups)
                 ]
@@ -158,7 +159,7 @@ def verdicts(
             sign * _sign(row)
             for row in of_methods
             for sign, pair in ((1, (row["a"], row["b"])), (-1, (row["b"], row["a"])))
-            if row["metric"] == metric and pair in [(_REACTS_MOST, name) for name in _THAN]
+            if row["metric"] == metric and pair in [(_REACTS_MOST, name) for name in _METHODS]
         ]
         found.append(_verdict(f"DTD reacts most to the architecture ({metric})", signs))
     return found

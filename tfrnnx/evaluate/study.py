@@ -1,10 +1,9 @@
 """A study on disk: its configuration and its finished cells."""
 
-import fcntl
 import json
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 from tfrnnx.errors import ConfigError, ModelFileError, OutputError
 from tfrnnx.evaluate.config import Cell, StudyConfig
 from tfrnnx.evaluate.scoring import RANDOM
-from tfrnnx.files import is_partial, output_error, remove_partials, write_json
+from tfrnnx.files import is_partial, locked, output_error, remove_partials, write_json
 from tfrnnx.metrics import metrics
 from tfrnnx.runs import Run, check_same
 
@@ -23,8 +22,7 @@ class Study:
     """A study's folder.
 
     study.json is its configuration. cells/<dataset>-<arch>-<fold>/ is a training run (`Run`) with,
-    at the cell's end, cell.json: a cell is finished when that file is there. Beside a cell's folder
-    is the file that its process locks, for the system to unlock however the process ends.
+    at the cell's end, cell.json: a cell is finished when that file is there.
 
     Args:
         folder: where the study is, or is to be.
@@ -121,15 +119,18 @@ class Study:
 
     @contextmanager
     def locked(self, cell: Cell) -> Iterator[None]:
-        """Wait until no other process works at the cell, and keep them from it."""
-        path = self.cells / f"{cell.name}.lock"
-        try:
-            self.cells.mkdir(parents=True, exist_ok=True)
-            file = path.open("w")
-        except OSError as error:
-            raise output_error(path, error) from error
-        with file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        """Wait until no other process works at the cell, and keep them from it.
+
+        Raises:
+            OutputError: if the cell's folder cannot be made.
+        """
+        folder = self.cells / cell.name
+        with ExitStack() as stack:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(locked(folder, lambda: None))
+            except OSError as error:
+                raise output_error(folder, error) from error
             yield
 
 

@@ -1,7 +1,6 @@
 """Explain what a model decides: relevance of the target at every input value."""
 
 import threading
-import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from tfrnnx.errors import (
     LogitWarning,
     NegativeInputWarning,
     UnsupportedLayerError,
+    tell,
 )
 from tfrnnx.handlers import functional
 from tfrnnx.inputs import Inputs, InputSpec, token_inputs
@@ -307,19 +307,17 @@ class Explainer:
     def _tell(self) -> None:
         """Warn, once, of what a user should know."""
         if self._negative_inputs:
-            warnings.warn(
+            tell(
                 f"Method {self.method.name!r} assumes activations >= 0, and the inputs of "
                 f"{', '.join(self._negative_inputs)} can be negative: relevance there has no "
                 "meaning that the method was derived for. lrp_epsilon and lrp_alpha_beta fit.",
                 NegativeInputWarning,
-                stacklevel=4,
             )
         if self._looked_through:
-            warnings.warn(
+            tell(
                 f"The softmax or sigmoid of {', '.join(self._looked_through)} at the model's end "
                 "is looked through: what is explained is the logit before it.",
                 LogitWarning,
-                stacklevel=4,
             )
 
     def _require_masks(self, ragged: Sequence[bool]) -> None:

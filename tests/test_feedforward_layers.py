@@ -22,7 +22,7 @@ from twins import (
 
 import tfrnnx
 from tfrnnx import rules
-from tfrnnx.backward import explain_batch
+from tfrnnx.backward import Classes, explain_batch
 from tfrnnx.handlers import functional
 from tfrnnx.inputs import token_inputs
 from tfrnnx.methods import get_method
@@ -510,8 +510,7 @@ def eagerly_explained(model, method, xs, targets, ledger=False):
         Form(),
         inputs,
         [None] * len(inputs),
-        index,
-        tf.fill(index.shape, -1),
+        Classes(index, tf.fill(index.shape, -1), tf.fill(index.shape, -1)),
         tokens=token_inputs(graph),
         ledger=ledger,
     )

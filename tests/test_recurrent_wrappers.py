@@ -184,6 +184,20 @@ def test_time_distributed_is_the_layer_on_the_rows(case):
     assert_same(model, with_weights_of(other, model), CASES[case])
 
 
+@pytest.mark.parametrize("case", TWO)
+def test_time_distributed_models_are_their_layers(case):
+    def as_model(x):
+        inner = pixels((FEATURES,))
+        return TimeDistributed(keras.Model(inner, Dense(3, "relu")(Dense(4, "relu")(inner))))(x)
+
+    def as_layers(x):
+        return TimeDistributed(Dense(3, "relu"))(TimeDistributed(Dense(4, "relu"))(x))
+
+    model = classifier(lambda x: LSTM(UNITS, unroll=True)(as_model(x)))
+    other = classifier(lambda x: LSTM(UNITS, unroll=True)(as_layers(x)))
+    assert_same(model, with_weights_of(other, model), CASES[case])
+
+
 def test_time_distributed_embeddings():
     """Of sentences of words: the same as the embedding alone, which reads tokens of any shape."""
     tokens = keras.Input((2, 3), dtype="int32")

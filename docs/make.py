@@ -20,7 +20,7 @@ import tensorflow as tf
 
 import tfrnnx
 from tfrnnx import layers, primitives
-from tfrnnx.backward import explain_batch
+from tfrnnx.backward import Classes, explain_batch
 from tfrnnx.handlers import functional
 from tfrnnx.inputs import token_inputs
 from tfrnnx.methods import Method, rule_names
@@ -88,6 +88,7 @@ CASES: dict[str, tuple[tuple[int, ...], Callable[[Any], Any]]] = {
     "SpatialDropout2D": (IMAGE, lambda x: K.SpatialDropout2D(0.1)(x)),
     "StackedRNNCells": (SEQUENCE, lambda x: K.RNN([K.GRUCell(2), K.LSTMCell(2)])(x)),
     "TimeDistributed": (SEQUENCE, lambda x: K.TimeDistributed(K.Dense(2))(x)),
+    "Cast": (VECTOR, lambda x: ops.cast(x, "float16")),
     "ExpandDims": (VECTOR, lambda x: ops.expand_dims(x, 1)),
     "Flip": (VECTOR, lambda x: ops.flip(x, 1)),
     "GetItem": (SEQUENCE, lambda x: x[:, -1]),
@@ -101,6 +102,7 @@ CASES: dict[str, tuple[tuple[int, ...], Callable[[Any], Any]]] = {
 OWN_CASES: dict[str, tuple[tuple[int, ...], Callable[[Any], Any]]] = {
     "tfrnnx.layers.Conv2D": ((2, *IMAGE), lambda x: layers.Conv2D(2, 2)(x)),
     "tfrnnx.layers.Dense": (VECTOR, lambda x: layers.Dense(2)(x)),
+    "tfrnnx.layers.RGRUCell": (SEQUENCE, lambda x: K.RNN(layers.RGRUCell(2))(x)),
     "tfrnnx.layers.RLSTMCell": (SEQUENCE, lambda x: K.RNN(layers.RLSTMCell(2))(x)),
     "tfrnnx.layers.ReLUCell": (SEQUENCE, lambda x: K.RNN(layers.ReLUCell(2, 2))(x)),
     "tfrnnx.layers.ScaledAveragePooling2D": (
@@ -199,8 +201,7 @@ def look_at(name: str, shape: tuple[int, ...], call: Callable[[Any], Any]) -> Ro
                 Form(score=_sum),
                 [value],
                 [None],
-                nobody,
-                nobody,
+                Classes(nobody, nobody, nobody),
                 tokens=token_inputs(graph),
             )
             used.update(["looked through"] if record.looked_through else [])

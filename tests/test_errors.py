@@ -371,6 +371,12 @@ UNSUPPORTED = {
         ),
         [],
     ),
+    "Cast": (
+        lambda: (lambda x: keras.Model(x, Dense(2)(keras.ops.cast(x, "float32"))))(
+            keras.Input((3,), dtype="int32")
+        ),
+        ["reads an input of ints as floats"],
+    ),
     "TrueDivide": (lambda: built(Arithmetic()), []),
 }
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tfrnnx import primitives
 from tfrnnx.handlers.activations import elementwise
 from tfrnnx.handlers.registry import register_layer, unsupported
+from tfrnnx.primitives.scope import scope
 
 
 def _class_of(operation: Callable[..., Any], *shapes: tuple[int, ...]) -> type:
@@ -33,8 +34,12 @@ def _move(operation: Any, x: tf.Tensor, *args: Any, **kwargs: Any) -> tf.Tensor:
 @register_layer(_class_of(lambda x: keras.ops.cast(x, "float16"), _A), moves_values=True)
 def _cast(operation: Any, x: tf.Tensor) -> tf.Tensor:
     value = operation.call(x)
-    from_input = x.dtype.is_floating or not value.dtype.is_floating
-    return value if from_input else primitives.constant(value)
+    if x.dtype.is_floating or not value.dtype.is_floating:
+        return value
+    active = scope()
+    if active is not None and id(x) in active.record.tokens and x.dtype.is_integer:
+        raise unsupported(operation, " that reads an input of ints as floats; give it floats")
+    return primitives.constant(value)
 
 
 @register_layer(_class_of(lambda x, y: keras.ops.concatenate([x, y]), _A, _A), moves_values=True)

@@ -121,7 +121,7 @@ def heatmaps_of_all(
     some = next(iter(maps.values()))
     rows = 1 + len(methods)
     samples = max(1, min(len(some["x"]), _LARGEST_HEIGHT // rows))
-    figure = Figure(figsize=(2.2 * len(maps) + 0.5, 0.8 * rows * samples), layout="constrained")
+    figure = Figure(figsize=(2.2 * len(maps) + 1.2, 0.8 * rows * samples), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, hspace=0, wspace=0)  # type: ignore[union-attr]
     axes = figure.subplots(rows * samples, len(maps), squeeze=False)
     for column, (arch, of_arch) in enumerate(maps.items()):
@@ -136,7 +136,7 @@ def heatmaps_of_all(
                 picture = of_arch[f"relevance_{method}"][sample].astype(np.float64)
                 draw_picture(ax, picture, items, None)
                 if column == 0:
-                    ax.set_ylabel(method, fontsize=8)
+                    ax.set_ylabel(method, fontsize=8, rotation=0, ha="right", va="center")
     return figure
 
 

@@ -85,15 +85,14 @@ def play(
     return relevance, shares
 
 
-def train(
-    model: keras.Model, x: np.ndarray, y: np.ndarray, epochs: int, learning_rate: float = 5e-3
-) -> None:
+def train(model: keras.Model, x: np.ndarray, y: np.ndarray, epochs: int) -> None:
     """Train a classifier from scratch and print how long it took."""
-    model.compile(
-        keras.optimizers.Adam(learning_rate, clipnorm=1.0), "sparse_categorical_crossentropy"
-    )
+    batch = 64
+    steps = epochs * -(-len(x) // batch)
+    rate = keras.optimizers.schedules.CosineDecay(0.01, steps)
+    model.compile(keras.optimizers.Adam(rate, clipnorm=1.0), "sparse_categorical_crossentropy")
     start = time.perf_counter()
-    history = model.fit(x, y, batch_size=64, epochs=epochs, verbose=0).history
+    history = model.fit(x, y, batch_size=batch, epochs=epochs, verbose=0).history
     seconds = time.perf_counter() - start
     print(f"Trained on {len(x)} samples: loss {history['loss'][-1]:.4f} in {seconds:.0f} s")
 

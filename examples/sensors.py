@@ -1,10 +1,10 @@
 """Conv1D and GRU over sensors, explained, and checked against the events that made the labels.
 
-Records of a pump are generated, three channels of noise and slow waves. One event made the label: a
-pulse of pressure before one of flow, one of flow before one of pressure, or both at once. As
-distractors there are one or two single pulses of pressure or flow, such as half an event, and
-glitches of a single step. All stand anywhere, records are of 56 to 96 steps and padded. Planted are
-the 8 or 16 steps of the event.
+Records of a pump are generated, three channels of noise and slow waves. Three of four have an event
+that made the label: a pulse of pressure before one of flow, one of flow before one of pressure, or
+both at once. As distractors all have one or two single pulses of pressure or flow, such as half an
+event, and glitches of a single step. All stand anywhere, and records of 56 to 96 steps are padded.
+Planted are the 8 or 16 steps of the event.
 
 Example:
   python examples/sensors.py --out=sensors.png
@@ -21,8 +21,9 @@ from matplotlib.figure import Figure
 from pointing import COLORS, METHODS, limits, per_step, play, print_ledger, train, without_frame
 
 CHANNELS = ("pressure", "flow", "temperature")
-EVENTS = ("pressure, then flow", "flow, then pressure", "both at once")
+EVENTS = ("pressure, then flow", "flow, then pressure", "both at once", "no event")
 DELAYS = ((0, 8), (8, 0), (4, 4))  # of the pulses of pressure and flow, by event
+NO_EVENT = len(DELAYS)
 SLOT, PULSE = 16, 8  # steps
 STEPS, SHORTEST = 96, 56
 
@@ -48,14 +49,14 @@ def records(samples: int, seed: int) -> Records:
     x = np.zeros((samples, STEPS, len(CHANNELS)), np.float32)
     planted = np.zeros((samples, STEPS), bool)
     for sample, event in enumerate(y):
-        record, first, last = _record(rng, event)
+        record, of_event = _record(rng, event)
         x[sample, : len(record)] = record
-        planted[sample, first:last] = True
+        planted[sample, of_event] = True
     return Records(x, y, planted)
 
 
-def _record(rng: np.random.Generator, event: int) -> tuple[np.ndarray, int, int]:
-    """Return a record (steps, channels), and the first step of its event and that after it."""
+def _record(rng: np.random.Generator, event: int) -> tuple[np.ndarray, slice]:
+    """Return a record (steps, channels) and the steps of its event."""
     steps = rng.integers(SHORTEST, STEPS + 1)
     channels = len(CHANNELS)
     record = rng.normal(0, 0.15, (steps, channels))
@@ -65,7 +66,8 @@ def _record(rng: np.random.Generator, event: int) -> tuple[np.ndarray, int, int]
     offset = rng.integers(steps % SLOT + 1)
     start, *others = offset + SLOT * rng.permutation(steps // SLOT)
     height = rng.uniform(1, 1.6)
-    for channel, delay in enumerate(DELAYS[event]):
+    delays = () if event == NO_EVENT else DELAYS[event]
+    for channel, delay in enumerate(delays):
         at = start + delay
         record[at : at + PULSE, channel] += height * rng.uniform(0.85, 1.15) * pulse
     for other in others[: rng.integers(1, 3)]:
@@ -74,7 +76,9 @@ def _record(rng: np.random.Generator, event: int) -> tuple[np.ndarray, int, int]
     for _ in range(rng.integers(3)):
         glitch = rng.choice((-1, 1)) * rng.uniform(1, 2)
         record[rng.integers(steps), rng.integers(channels)] += glitch
-    return record, start + min(DELAYS[event]), start + max(DELAYS[event]) + PULSE
+    if not delays:
+        return record, slice(0)
+    return record, slice(start + min(delays), start + max(delays) + PULSE)
 
 
 def build() -> keras.Model:
@@ -152,12 +156,12 @@ def run(
     model = build()
     train(model, training.x, training.y, epochs)
     right = model.predict(test.x, verbose=0).argmax(1) == test.y
-    print(f"Accuracy on {tests} new records: {right.mean():.1%}; the right ones are explained")
-    test = Records(*(part[right] for part in test))
+    print(f"Accuracy on {tests} new records: {right.mean():.1%}; right events are explained")
+    test = Records(*(part[right & (test.y != NO_EVENT)] for part in test))
     print_ledger(model, test.x)
     causes = {"of the event": test.planted}
     relevance, shares = play(model, test.x, causes, test.x.any(-1), names or METHODS)
-    shown = [int(np.argmax(test.y == event)) for event in range(len(EVENTS))]
+    shown = [int(np.argmax(test.y == event)) for event in range(NO_EVENT)]
     rows = [n for n in ("lrp_epsilon", "integrated_gradients", "sa") if n in relevance]
     figure = draw(Records(*(part[shown] for part in test)), {n: relevance[n][shown] for n in rows})
     figure.savefig(out, dpi=150)

@@ -372,12 +372,6 @@ UNSUPPORTED = {
         [],
     ),
     "TrueDivide": (lambda: built(Arithmetic()), []),
-    "TimeDistributed": (
-        lambda: functional(
-            LAYERS.TimeDistributed(keras.Sequential([keras.Input((6,)), LAYERS.Dense(2)]))
-        ),
-        ["around a model"],
-    ),
 }
 
 

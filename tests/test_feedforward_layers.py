@@ -22,7 +22,7 @@ from twins import (
 
 import tfrnnx
 from tfrnnx import rules
-from tfrnnx.backward import explain_batch
+from tfrnnx.backward import Classes, explain_batch
 from tfrnnx.handlers import functional
 from tfrnnx.inputs import token_inputs
 from tfrnnx.methods import get_method
@@ -285,7 +285,7 @@ def operations_that_move(net):
         t, n = p.tensor, p.numbers
         parts += [
             net.moved(t[:, -1], n[-1], p),
-            net.moved(t[:, ::2, 0], n[::2, 0], p),
+            net.moved(ops.cast(t, "float64")[:, ::2, 0], n[::2, 0], p),
             net.moved(ops.reshape(ops.flip(t, 1), (-1, 6)), n[::-1].reshape(6), p),
             net.moved(ops.transpose(t, (0, 2, 1))[:, 0], n.T[0], p),
             net.moved(ops.squeeze(ops.expand_dims(t, 1)[:, :, 1:2], 1)[:, 0], n[1], p),
@@ -361,7 +361,7 @@ def test_every_feedforward_layer_has_a_case():
     of_others = {"Bidirectional", "GRU", "LSTM", "RNN", "SimpleRNN", "StackedRNNCells"}
     of_others |= {"TimeDistributed", "the layers and cells of tfrnnx.layers"}
     elsewhere = {"Embedding", "Masking", "Softmax"}  # below, and as inputs of the reference
-    operations = {"ExpandDims", "Flip", "GetItem", "Relu", "Sigmoid", "Squeeze", "Tanh"}
+    operations = {"Cast", "ExpandDims", "Flip", "GetItem", "Relu", "Sigmoid", "Squeeze", "Tanh"}
     operations |= {"Transpose"}  # in the cases of operations
     used = {
         type(layer)
@@ -510,8 +510,7 @@ def eagerly_explained(model, method, xs, targets, ledger=False):
         Form(),
         inputs,
         [None] * len(inputs),
-        index,
-        tf.fill(index.shape, -1),
+        Classes(index, tf.fill(index.shape, -1), tf.fill(index.shape, -1)),
         tokens=token_inputs(graph),
         ledger=ledger,
     )

@@ -193,8 +193,7 @@ def test_subclassed_models(method):
         own = [model.hidden, model.add, model.drop, model.head]
         nodes = [(len(layer._inbound_nodes), len(layer._outbound_nodes)) for layer in own]
         before = model(data).numpy()
-        # A graph of the model has inputs of its own, of the dtype that floats have.
-        explained = tfrnnx.explain(model, data, method, [0, 1, 2])
+    explained = tfrnnx.explain(model, data, method, [0, 1, 2])
     assert [(len(layer._inbound_nodes), len(layer._outbound_nodes)) for layer in own] == nodes
     assert model(data).numpy().tobytes() == before.tobytes()
     assert_close(explained, reference_of(method)(net, [data], [0, 1, 2])[0], 1e-10)
@@ -267,6 +266,19 @@ def test_masks_in_mixed_precision():
     actual = tfrnnx.explain(mixed, x, "lrp_epsilon", [0, 1])
     assert not actual[:, 3].any()
     assert_close(actual, expected, 0.02)
+
+
+def test_what_masks_get_as_numbers_is_accounted_for():
+    with in_float64():
+        x, mask = keras.Input((3,)), keras.Input((3,), dtype="bool")
+        numbers = keras.ops.cast(mask, "float64")
+        h = L.Concatenate()([L.Dense(3, activation="relu")(x) * numbers, numbers])
+        model = keras.Model([x, mask], L.Dense(2)(h))
+    xs = [np.array([[0.5, -1.0, 0.25]]), np.array([[True, False, True]])]
+    found = tfrnnx.explain(model, xs, "lrp_epsilon", 1, ledger=True)
+    assert found.relevance[0].any() and not found.relevance[1].any()
+    assert found.ledger.totals()["epsilon"].any()
+    assert_close(found.ledger.total(), found.ledger.start)
 
 
 def test_equal_maxima_share_and_nothing_is_lost():

@@ -167,7 +167,7 @@ def test_every_layer_under_every_method(name, method):
 PARAMETERS = [name for name in CASES if name not in RELEVANCE]
 
 
-@pytest.mark.parametrize(("number", "case"), enumerate(PARAMETERS))
+@pytest.mark.parametrize(("number", "case"), list(enumerate(PARAMETERS)))
 def test_parameters_of_methods(number, case):
     assert_explained(("LSTM", "GRU")[number % 2], CASES[case])
 
@@ -223,7 +223,9 @@ def test_the_sign_of_zero_is_positive():
     """Where a map's value is 0, ε is added to it: R_j = q_j / ε R, of either sign."""
     x = keras.Input((1, 2), dtype="float64")
     model = keras.Model(x, Dense(1)(SimpleRNN(1)(x)))
-    model.set_weights([np.ones((2, 1)), np.ones((1, 1)), np.zeros(1), np.ones((1, 1)), [3.0]])
+    model.set_weights(
+        [np.ones((2, 1)), np.ones((1, 1)), np.zeros(1), np.ones((1, 1)), np.array([3.0])]
+    )
     chosen = {"dense": "flat", "recurrent": tfrnnx.rules.epsilon(0.5)}
     relevance = tfrnnx.explain(model, np.array([[[0.25, -0.25]]]), "composite", **chosen)
     assert_close(relevance, np.array([[[1.5, -1.5]]]))

@@ -50,15 +50,25 @@ LAYERS = {
 
 
 @tf.custom_gradient
-def guided(z):
-    """Springenberg 2014: pass g only where z > 0 and g > 0."""
+def _guided(z):
     return tf.nn.relu(z), lambda g: tf.where((z > 0) & (g > 0), g, 0.0)
 
 
 @tf.custom_gradient
+def _deconvolved(z):
+    return tf.nn.relu(z), lambda g: tf.where(g > 0, g, 0.0)
+
+
+@keras.saving.register_keras_serializable("tests")  # Bidirectional copies its layer by its config
+def guided(z):
+    """Springenberg 2014: pass g only where z > 0 and g > 0."""
+    return _guided(z)
+
+
+@keras.saving.register_keras_serializable("tests")
 def deconvolved(z):
     """Zeiler and Fergus 2014: pass g only where g > 0."""
-    return tf.nn.relu(z), lambda g: tf.where(g > 0, g, 0.0)
+    return _deconvolved(z)
 
 
 def data():

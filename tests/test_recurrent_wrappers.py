@@ -110,8 +110,10 @@ def two_directions(mode, both):
     return model
 
 
-@pytest.mark.parametrize("case", TWO)
-@pytest.mark.parametrize("mode", [*MERGES, None])
+@pytest.mark.parametrize(
+    ("mode", "case"),
+    [("concat", TWO[0]), ("sum", TWO[1]), ("ave", TWO[0]), ("mul", TWO[0]), (None, TWO[1])],
+)
 def test_bidirectional_is_two_directions(mode, case):
     model = bidirectional(mode, sequences=True)
     other = two_directions(mode, model.get_layer("both"))
@@ -130,8 +132,10 @@ def merge_shares(setting, mode, r, forward, backward):
     return reference.share_sum(setting, setting.recurrent, r, summands, reference.Taken())
 
 
-@pytest.mark.parametrize("case", FEW)
-@pytest.mark.parametrize("mode", MERGES)
+@pytest.mark.parametrize(
+    ("mode", "case"),
+    [("concat", case) for case in FEW] + [(m, c) for m in ("sum", "ave", "mul") for c in TWO],
+)
 def test_bidirectional_against_the_reference(mode, case):
     """A concatenated read-out has one denominator over both directions."""
     model = bidirectional(mode, sequences=False)
@@ -180,6 +184,20 @@ def test_time_distributed_is_the_layer_on_the_rows(case):
     assert_same(model, with_weights_of(other, model), CASES[case])
 
 
+@pytest.mark.parametrize("case", TWO)
+def test_time_distributed_models_are_their_layers(case):
+    def as_model(x):
+        inner = pixels((FEATURES,))
+        return TimeDistributed(keras.Model(inner, Dense(3, "relu")(Dense(4, "relu")(inner))))(x)
+
+    def as_layers(x):
+        return TimeDistributed(Dense(3, "relu"))(TimeDistributed(Dense(4, "relu"))(x))
+
+    model = classifier(lambda x: LSTM(UNITS, unroll=True)(as_model(x)))
+    other = classifier(lambda x: LSTM(UNITS, unroll=True)(as_layers(x)))
+    assert_same(model, with_weights_of(other, model), CASES[case])
+
+
 def test_time_distributed_embeddings():
     """Of sentences of words: the same as the embedding alone, which reads tokens of any shape."""
     tokens = keras.Input((2, 3), dtype="int32")
@@ -219,8 +237,7 @@ def test_nested_models(case):
 # Directions, loops, sequences
 
 
-@pytest.mark.parametrize("case", TWO)
-@pytest.mark.parametrize("layer", [LSTM, GRU, SimpleRNN])
+@pytest.mark.parametrize(("layer", "case"), [(LSTM, "dtd"), (GRU, TWO[0]), (SimpleRNN, TWO[1])])
 def test_loops_and_directions(layer, case):
     def last(**options):
         return lambda x: layer(UNITS, **options)(x)
@@ -391,20 +408,12 @@ def test_users_are_told_where_states_can_be_negative(layer, negative):
 
 @pytest.mark.parametrize("case", ["lrp_epsilon", "dtd"])
 @pytest.mark.parametrize("layer", [LSTM, GRU])
-def test_graph_and_xla_agree(layer, case):
+def test_graph_xla_and_eager_agree(layer, case, request):
     model = classifier(lambda x: layer(UNITS)(x))
     x, targets = data()
     expected = relevance(model, CASES[case], x, targets)
     compiled = CASES[case].explainer(model, jit_compile=True)
     assert_close(compiled(x, targets), expected)
-
-
-@pytest.mark.parametrize("case", ["lrp_epsilon", "dtd"])
-@pytest.mark.parametrize("layer", [LSTM, GRU])
-def test_graph_and_eager_agree(layer, case, request):
-    model = classifier(lambda x: layer(UNITS)(x))
-    x, targets = data()
-    expected = relevance(model, CASES[case], x, targets)
     request.getfixturevalue("eagerly")
     assert_close(relevance(model, CASES[case], x, targets), expected)
 

@@ -8,7 +8,7 @@ from keras import layers
 from networks import assert_close, samples
 
 import tfrnnx
-from tfrnnx import Target
+from tfrnnx import Target, errors
 from tfrnnx.errors import ConfigError, InputError, LogitWarning
 
 STEPS, FEATURES, CLASSES = 4, 3, 5
@@ -310,3 +310,15 @@ def test_a_ledger_of_several_inputs():
         tfrnnx.explain(model, [X, given[1][:2]], "lrp_epsilon", 0)
     with pytest.raises(InputError, match="input 'b' to be finite floats"):
         tfrnnx.explain(model, [X, given[1][:, :1]], "lrp_epsilon", 0)
+
+
+def test_warnings_point_to_the_callers_line():
+    model = keras.Sequential([sequences(), layers.LSTM(3), layers.Dense(2, activation="softmax")])
+    for call in (
+        lambda: tfrnnx.explain(model, X, "lrp_epsilon", gates="prop"),
+        lambda: tfrnnx.Explainer(model, "lrp_epsilon", gates="prop"),
+    ):
+        with pytest.warns(errors.TfrnnxWarning) as told:
+            call()
+        assert [each.category for each in told] == [errors.UnstableWarning, LogitWarning]
+        assert {each.filename for each in told} == {__file__}

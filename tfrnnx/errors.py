@@ -6,6 +6,10 @@ command line prints these as one line; anything else is a defect of the package 
 traceback.
 """
 
+import sys
+import warnings
+from pathlib import Path
+
 
 class TfrnnxError(Exception):
     """Base class of all exceptions that tfrnnx raises on purpose."""
@@ -61,3 +65,12 @@ class LogitWarning(TfrnnxWarning):
 
 class UnstableWarning(TfrnnxWarning):
     """Parameters with which relevance can grow without bound."""
+
+
+def tell(message: str, category: type[TfrnnxWarning]) -> None:
+    """Warn at the line, outside of this package, that led here."""
+    package = str(Path(__file__).parent)
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(package):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)

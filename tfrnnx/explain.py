@@ -1,7 +1,6 @@
 """Explain what a model decides: relevance of the target at every input value."""
 
 import threading
-import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -16,9 +15,10 @@ from tfrnnx.errors import (
     LogitWarning,
     NegativeInputWarning,
     UnsupportedLayerError,
+    tell,
 )
 from tfrnnx.handlers import functional
-from tfrnnx.inputs import Inputs, InputSpec, require, token_inputs
+from tfrnnx.inputs import Inputs, InputSpec, token_inputs
 from tfrnnx.ledger import Ledger
 from tfrnnx.methods import Method, get_method
 from tfrnnx.primitives.scope import Record
@@ -224,11 +224,10 @@ class Explainer:
         classes = range(1 if form.score is not None else classes_of(form, self._graph))
         steps = steps_of(form, self._graph) if form.steps else None
         step_range = range(-(2**31), 2**31) if steps is None else range(-steps, steps)
-        step = 0 if given.step is None else given.step
         return form, Classes(
             _for_every_sample("target", given.index, classes, x),
             _for_every_sample("contrast", given.contrast, classes, x),
-            _for_every_sample("step", step, step_range, x),
+            _for_every_sample("step", given.step, step_range, x),
         )
 
     def _trace(self) -> None:
@@ -308,19 +307,17 @@ class Explainer:
     def _tell(self) -> None:
         """Warn, once, of what a user should know."""
         if self._negative_inputs:
-            warnings.warn(
+            tell(
                 f"Method {self.method.name!r} assumes activations >= 0, and the inputs of "
                 f"{', '.join(self._negative_inputs)} can be negative: relevance there has no "
                 "meaning that the method was derived for. lrp_epsilon and lrp_alpha_beta fit.",
                 NegativeInputWarning,
-                stacklevel=4,
             )
         if self._looked_through:
-            warnings.warn(
+            tell(
                 f"The softmax or sigmoid of {', '.join(self._looked_through)} at the model's end "
                 "is looked through: what is explained is the logit before it.",
                 LogitWarning,
-                stacklevel=4,
             )
 
     def _require_masks(self, ragged: Sequence[bool]) -> None:
@@ -366,13 +363,14 @@ def _for_every_sample(name: str, given: Any, allowed: range, x: tf.Tensor) -> tf
     if len(value.shape) and not x.shape[:1].is_compatible_with(value.shape):
         raise unfit(f"shape {tuple(value.shape)} for {x.shape[0]} samples")
     # Compared before the cast to int32, which would wrap a large int64 around.
-    value = tf.convert_to_tensor(value)
-    if value.dtype.is_unsigned:
-        value = tf.cast(value, tf.int64)
-    inside = tf.reduce_all(
-        (tf.cast(value, tf.int64) >= allowed[0]) & (tf.cast(value, tf.int64) <= allowed[-1])
-    )
-    require(inside, expected, lambda: np.array2string(value.numpy(), threshold=8))
+    if tf.executing_eagerly():
+        value = np.asarray(value)  # NumPy: a call shall cost no more than what it computes
+        if not np.all((value >= allowed[0]) & (value <= allowed[-1])):
+            raise unfit(np.array2string(value, threshold=8))
+        return tf.constant(np.broadcast_to(value.astype(np.int32), x.shape[:1]))
+    value = tf.cast(value, tf.int64)
+    inside = (value >= allowed[0]) & (value <= allowed[-1])
+    tf.debugging.Assert(tf.reduce_all(inside), [expected])
     return tf.broadcast_to(tf.cast(value, tf.int32), tf.shape(x)[:1])
 
 

@@ -177,6 +177,8 @@ class InputSpec:
                 )
         elif self.box is not None and x.dtype.is_floating:
             low, high, method = self.box
+            # Bounds as x has them: a float32 pixel at -1/3 is not below the float64 of -1/3.
+            low, high = (x.dtype.as_numpy_dtype(bound) for bound in (low, high))
             require(
                 (lowest >= low) & (highest <= high),
                 f"Expected x inside the box [low, high] = [{low}, {high}] of method "
@@ -196,7 +198,7 @@ class InputSpec:
 
 
 def token_inputs(graph: Any) -> frozenset[int]:
-    """Return the numbers of a model's inputs that an Embedding layer in it reads."""
+    """Return the numbers of the inputs that an Embedding layer reads, also in models inside."""
     numbers = {id(x): number for number, x in enumerate(graph.inputs)}
     found = set()
     for operation in graph.operations:

@@ -7,7 +7,6 @@ looks it up while the model is run for an explanation.
 import inspect
 import math
 import numbers
-import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,7 +15,7 @@ import tensorflow as tf
 
 from tfrnnx import rules
 from tfrnnx.checks import number, whole_number
-from tfrnnx.errors import ConfigError, UnstableWarning
+from tfrnnx.errors import ConfigError, UnstableWarning, tell
 from tfrnnx.registry import Registry
 from tfrnnx.rules import Rule, message, stabilized
 from tfrnnx.sampling import Background, Noise, Path, Sampler
@@ -634,11 +633,10 @@ def _relevance(
     _one_of("bias", bias, BIASES)
     _one_of("gates", gates, GATES)
     if gates == "prop":
-        warnings.warn(
+        tell(
             'gates="prop" divides by the sum of gate and signal, which can vanish: relevance can '
             'grow without bound. Compare with gates="all" or "half".',
             UnstableWarning,
-            stacklevel=2,
         )
     return Method(
         name, relu="relevance", rules=chosen, bias=bias, gates=gates, epsilon=epsilon, box=box

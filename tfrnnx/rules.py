@@ -32,6 +32,10 @@ class LinearMap(Protocol):
         """Return Σ_k s_k w_jk in the shape of x for each w, at little more than the cost of one."""
         ...
 
+    def ones(self, x: tf.Tensor) -> tf.Tensor:
+        """Return ones in the shape of one input x; the map's value for them broadcasts to all."""
+        ...
+
 
 @dataclass(frozen=True)
 class Terms:
@@ -133,10 +137,6 @@ def _like(z: tf.Tensor, part: tf.Tensor) -> Tensors:
     return (tf.broadcast_to(part, tf.shape(z)),)
 
 
-def _ones_of_one(x: tf.Tensor) -> tf.Tensor:
-    return tf.ones(tf.concat([[1], tf.shape(x)[1:]], 0), x.dtype)
-
-
 # q_jk = x_j w_jk
 _PRODUCTS = Terms(
     weights=lambda w: (w,),
@@ -192,7 +192,7 @@ def _of_weights_alone(function: Callable[[tf.Tensor], tf.Tensor], degree: int) -
     """Return the terms q_jk = function(w_jk), whatever the inputs' values."""
     return Terms(
         weights=lambda w: (function(w),),
-        parts=lambda linear, x, w, z: _like(z, linear.apply(_ones_of_one(x), w[0])),
+        parts=lambda linear, x, w, z: _like(z, linear.apply(linear.ones(x), w[0])),
         relevance=lambda linear, x, w, s: linear.adjoint(s[0], w, x)[0],
         counts_values=False,
         degree=degree,
@@ -203,9 +203,6 @@ FLAT = _of_weights_alone(tf.ones_like, degree=0)
 
 
 def _box(low: float, high: float) -> Terms:
-    def bound(value: float, x: tf.Tensor) -> tf.Tensor:
-        return tf.constant(value, x.dtype) * _ones_of_one(x)
-
     def relevance(linear: LinearMap, x: tf.Tensor, w: Tensors, s: Tensors) -> tf.Tensor:
         at_low, at_high = linear.adjoint(s[0], w, x)
         return (x - low) * at_low + (x - high) * at_high
@@ -213,7 +210,10 @@ def _box(low: float, high: float) -> Terms:
     return Terms(
         weights=lambda w: (_positive(w), _negative(w)),
         parts=lambda linear, x, w, z: (
-            z - (linear.apply(bound(low, x), w[0]) + linear.apply(bound(high, x), w[1])),
+            z
+            - (
+                linear.apply(low * linear.ones(x), w[0]) + linear.apply(high * linear.ones(x), w[1])
+            ),
         ),
         relevance=relevance,
         box=(low, high),

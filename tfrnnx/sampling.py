@@ -1,5 +1,6 @@
 """Explanations that are means of gradients at several points."""
 
+import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -60,6 +61,8 @@ class Path:
         alphas = tf.constant((nodes + 1) / 2, value.dtype)
         weights = tf.constant(weights / 2, value.dtype)
         baseline = of_input(self.baseline, number)
+        if isinstance(baseline, numbers.Real):
+            baseline = tf.constant(baseline, value.dtype)  # and not float32
         start = tf.zeros_like(value) if baseline is None else tf.cast(embed(baseline), value.dtype)
         way = value - start
         return start + alphas[index] * way, weights[index] * way

@@ -177,7 +177,7 @@ def _symbolic_inputs(model: keras.Model) -> tuple[Any, bool]:
         raise _unbuilt(model)
     by_keyword = len(shapes) > 1
     inputs = keras.tree.map_shape_structure(
-        lambda shape: keras.Input(batch_shape=(None, *shape[1:])),
+        lambda shape: keras.Input(batch_shape=(None, *shape[1:]), dtype=model.variable_dtype),
         shapes if by_keyword else next(iter(shapes.values())),
     )
     return inputs, by_keyword

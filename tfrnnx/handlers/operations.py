@@ -21,7 +21,6 @@ _A = (2, 3)
 
 
 @register_layer(_class_of(lambda x: x[:, 0], _A), moves_values=True)
-@register_layer(_class_of(lambda x: keras.ops.cast(x, "float16"), _A), moves_values=True)
 @register_layer(_class_of(lambda x: keras.ops.expand_dims(x, 1), _A), moves_values=True)
 @register_layer(_class_of(lambda x: keras.ops.flip(x, 1), _A), moves_values=True)
 @register_layer(_class_of(lambda x: keras.ops.reshape(x, (3, 2)), _A), moves_values=True)
@@ -29,6 +28,13 @@ _A = (2, 3)
 @register_layer(_class_of(lambda x: keras.ops.transpose(x, (1, 0)), _A), moves_values=True)
 def _move(operation: Any, x: tf.Tensor, *args: Any, **kwargs: Any) -> tf.Tensor:
     return operation.call(x, *args, **kwargs)
+
+
+@register_layer(_class_of(lambda x: keras.ops.cast(x, "float16"), _A), moves_values=True)
+def _cast(operation: Any, x: tf.Tensor) -> tf.Tensor:
+    value = operation.call(x)
+    from_input = x.dtype.is_floating or not value.dtype.is_floating
+    return value if from_input else primitives.constant(value)
 
 
 @register_layer(_class_of(lambda x, y: keras.ops.concatenate([x, y]), _A, _A), moves_values=True)

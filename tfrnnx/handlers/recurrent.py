@@ -7,10 +7,11 @@ import tensorflow as tf
 
 from tfrnnx import primitives
 from tfrnnx.handlers.cells import stepper_of
+from tfrnnx.handlers.graph import run_model
 from tfrnnx.handlers.merging import average
-from tfrnnx.handlers.registry import entry_of, register_layer, unsupported
+from tfrnnx.handlers.registry import entry_of, register_layer
 from tfrnnx.layers.recurrence import scan
-from tfrnnx.primitives.scope import hidden, mark_positive, recurring, scope, within
+from tfrnnx.primitives.scope import hidden, mark_moved, mark_positive, recurring, scope, within
 
 
 @register_layer(keras.layers.GRU)
@@ -146,25 +147,22 @@ def _merge(layer: Any, forward: tf.Tensor, backward: tf.Tensor) -> Any:
 @register_layer(keras.layers.TimeDistributed)
 def _time_distributed(layer: Any, x: tf.Tensor) -> Any:
     inner = layer.layer
-    if isinstance(inner, keras.Model):
-        raise unsupported(layer, " around a model; call the model on (batch * steps, ...)")
-    entry = entry_of(inner)
+    active = scope()
+    assert active is not None
     if isinstance(inner, keras.layers.Embedding):  # reads tokens of any shape
-        return entry.handler(inner, x)
-    leading = tf.shape(x)[:2]
+        return entry_of(inner).handler(inner, x)
     # All steps at once, as more samples.
     rows = tf.reshape(x, tf.concat([[-1], tf.shape(x)[2:]], 0))
     rows = tf.ensure_shape(rows, [None, *x.shape[2:]])
-    active = scope()
-    assert active is not None
-    if active.positive:
-        mark_positive(rows)
-    outputs = entry.handler(inner, rows)
-    positive = active.record.is_positive(outputs) or (entry.moves_values and active.positive)
-    result = tf.reshape(outputs, tf.concat([leading, tf.shape(outputs)[1:]], 0))
+    mark_moved(x, rows)
+    if isinstance(inner, keras.Model):
+        outputs = run_model(inner, rows, f"{active.layer}/", active.final)
+    else:
+        entry = entry_of(inner)
+        outputs = entry.handler(inner, rows)
+        if entry.moves_values:
+            mark_moved(rows, outputs)
+    result = tf.reshape(outputs, tf.concat([tf.shape(x)[:2], tf.shape(outputs)[1:]], 0))
     result = tf.ensure_shape(result, [*x.shape[:2], *outputs.shape[1:]])
-    if positive:
-        mark_positive(result)
-    if entry.moves_values and active.source is not None:
-        active.record.mark_source(result, active.source)
+    mark_moved(outputs, result)
     return result

@@ -7,7 +7,7 @@ its output and returns that of its inputs. Operations that move values (reshape,
 concatenation, maxima) need nothing: their gradient moves relevance where it belongs.
 """
 
-from tfrnnx.primitives.accounts import nothing
+from tfrnnx.primitives.accounts import constant, nothing
 from tfrnnx.primitives.elementwise import (
     activate,
     add,
@@ -32,6 +32,7 @@ __all__ = [
     "activate",
     "add",
     "affine",
+    "constant",
     "contribution",
     "conv2d",
     "dense",

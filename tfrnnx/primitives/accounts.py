@@ -34,13 +34,17 @@ def account(
 
 def nothing(like: tf.Tensor) -> tf.Tensor:
     """Return zeros of a tensor's shape; what relevance they get is accounted for."""
+    return constant(tf.zeros_like(like))
+
+
+def constant(value: tf.Tensor) -> tf.Tensor:
+    """Return values that come from no input; what relevance they get is accounted for."""
     active = relevance_scope()
-    zeros = tf.zeros_like(like)
     if active is None or active.sink is None:
-        return zeros
+        return value
 
     @tf.custom_gradient
     def pad(sink: tf.Tensor) -> tuple[tf.Tensor, object]:
-        return zeros, lambda relevance: account(sink, tf.zeros_like(relevance), relevance)
+        return value, lambda relevance: account(sink, tf.zeros_like(relevance), relevance)
 
     return pad(active.sink)

@@ -85,7 +85,8 @@ def gate(opening: tf.Tensor, signal: tf.Tensor) -> tf.Tensor:
 
     Relevance methods share what arrives as their `gates` says: "all" to the signal (Arras et al.
     2017, the opening is read as a constant), "half" to each, or "prop", in proportion to the two
-    values (both in Arras et al. 2019, "Explaining and interpreting LSTMs").
+    values, where the signal gets what the gate does not (both in Arras et al. 2019, "Explaining
+    and interpreting LSTMs").
     """
     active = relevance_scope()
     if active is None:
@@ -168,7 +169,7 @@ def product(factors: Sequence[tf.Tensor]) -> tf.Tensor:
         return z
     in_proportion = active.method.gates == "prop"
     denominator = stabilized(_sum(factors), active.method.epsilon)
-    sink = active.sink
+    sink, spreads = active.sink, active.method.bias == "distribute"
 
     @tf.custom_gradient
     def explained(*inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
@@ -177,9 +178,11 @@ def product(factors: Sequence[tf.Tensor]) -> tf.Tensor:
                 return [relevance / len(factors)] * len(factors) + _no_sink(sink)
             s = message(relevance, denominator)
             shares = [s * factor for factor in factors]
-            if sink is None:
+            if not spreads and sink is None:
                 return shares
             lost = relevance - _sum(shares)
+            if spreads:
+                return [share + lost / len(shares) for share in shares] + _no_sink(sink)
             return [*shares, account(sink, tf.zeros_like(lost), lost)]
 
         return z, backward

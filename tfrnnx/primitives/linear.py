@@ -46,6 +46,10 @@ class Dense:
             for w in ws
         ]
 
+    def ones(self, x: tf.Tensor) -> tf.Tensor:
+        """Return ones of the shape (1, ..., 1, features)."""
+        return tf.ones([*[1] * (x.shape.rank - 1), x.shape[-1]], x.dtype)
+
 
 def _over_last_axis(x: tf.Tensor, width: int, product: Callable) -> tf.Tensor:
     """Apply a matrix product to all leading axes at once: TensorFlow's batched one is slower."""
@@ -97,6 +101,10 @@ class Conv2D:
         # The weights side by side as channels: with few channels the cost is that of reading s.
         r = tf.nn.conv2d_transpose(s, tf.concat(ws, 2), shape, self.strides, self.padding)
         return tf.split(r, len(ws), -1)
+
+    def ones(self, x: tf.Tensor) -> tf.Tensor:
+        """Return an image of ones."""
+        return tf.ones(tf.concat([[1], tf.shape(x)[1:]], 0), x.dtype)
 
 
 def _adjoint(function: Callable, x: tf.Tensor, s: tf.Tensor) -> tf.Tensor:

@@ -14,6 +14,7 @@ from tfrnnx.plots import draw_picture
 # Okabe and Ito's, which colour-blind readers can tell apart.
 _COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999")
 _GREY = "0.6"
+_LARGEST_HEIGHT = 18  # pictures one above the other
 _LABELS = {
     "cosine": "cosine of relevance and mask",
     "share": "share of relevance on the majority",
@@ -109,7 +110,8 @@ def heatmaps_of_all(
     """Draw poster figure 3: the same sequences, explained by all architectures and methods.
 
     Args:
-        maps: by architecture, as `Scores.maps` returns them, all of the same sequences.
+        maps: by architecture, as `Scores.maps` returns them, all of the same sequences; as many
+            are drawn as fit on a page.
         methods: a row each, below every sequence.
         items: images side by side in a sequence.
 
@@ -118,8 +120,8 @@ def heatmaps_of_all(
     """
     some = next(iter(maps.values()))
     rows = 1 + len(methods)
-    samples = len(some["x"])
-    figure = Figure(figsize=(2.2 * len(maps) + 0.5, 0.8 * rows * samples), layout="constrained")
+    samples = max(1, min(len(some["x"]), _LARGEST_HEIGHT // rows))
+    figure = Figure(figsize=(2.2 * len(maps) + 1.2, 0.8 * rows * samples), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, hspace=0, wspace=0)  # type: ignore[union-attr]
     axes = figure.subplots(rows * samples, len(maps), squeeze=False)
     for column, (arch, of_arch) in enumerate(maps.items()):
@@ -134,7 +136,7 @@ def heatmaps_of_all(
                 picture = of_arch[f"relevance_{method}"][sample].astype(np.float64)
                 draw_picture(ax, picture, items, None)
                 if column == 0:
-                    ax.set_ylabel(method, fontsize=8)
+                    ax.set_ylabel(method, fontsize=8, rotation=0, ha="right", va="center")
     return figure
 
 

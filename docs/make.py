@@ -21,7 +21,7 @@ import tensorflow as tf
 import tfrnnx
 from tfrnnx import layers, primitives
 from tfrnnx.backward import Classes, explain_batch
-from tfrnnx.handlers import functional
+from tfrnnx.handlers import functional, supported_layers
 from tfrnnx.inputs import token_inputs
 from tfrnnx.methods import Method, rule_names
 from tfrnnx.primitives.scope import scope
@@ -261,7 +261,7 @@ def layers_page() -> str:
     Raises:
         KeyError: for a supported layer without a case here.
     """
-    keras_layers = [name for name in tfrnnx.supported_layers() if "tfrnnx" not in name]
+    keras_layers = [name for name in supported_layers(keras_alone=True) if "tfrnnx" not in name]
     cases = {name: CASES[name] for name in keras_layers} | OWN_CASES
     rows = [look_at(name, *case) for name, case in cases.items()]
     methods = example_methods()

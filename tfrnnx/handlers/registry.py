@@ -60,9 +60,17 @@ def register_layer(layer_class: type, moves_values: bool = False) -> Callable[[H
     return decorate
 
 
-def supported_layers() -> list[str]:
-    """Return the names of the layers and cells that can be explained, sorted."""
-    names = {layer_class.__name__ for layer_class in _entries}
+def supported_layers(keras_alone: bool = False) -> list[str]:
+    """Return the names of the layers and cells that can be explained, sorted.
+
+    Args:
+        keras_alone: those of Keras, without those that users registered.
+    """
+    names = {
+        layer_class.__name__
+        for layer_class in _entries
+        if not keras_alone or layer_class.__module__.startswith("keras.")
+    }
     return sorted(names | {"StackedRNNCells", "the layers and cells of tfrnnx.layers"})
 
 

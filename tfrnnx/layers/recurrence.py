@@ -89,4 +89,5 @@ def _while(
         (tf.constant(0), outputs, output, states),
         maximum_iterations=steps,
     )
-    return output, tf.transpose(outputs.stack(), [1, 0, 2]), states
+    by_time = tf.ensure_shape(outputs.stack(), [flat[0].shape[0], *output.shape])
+    return output, tf.transpose(by_time, [1, 0, 2]), states

@@ -48,7 +48,7 @@ class Dense:
 
     def ones(self, x: tf.Tensor) -> tf.Tensor:
         """Return ones of the shape (1, ..., 1, features)."""
-        return tf.ones([*[1] * (x.shape.rank - 1), x.shape[-1]], x.dtype)
+        return tf.ones(tf.concat([[1] * (x.shape.rank - 1), tf.shape(x)[-1:]], 0), x.dtype)
 
 
 def _over_last_axis(x: tf.Tensor, width: int, product: Callable) -> tf.Tensor:

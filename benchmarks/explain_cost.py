@@ -25,7 +25,8 @@ flags.DEFINE_integer("batch", 100, "Sequences in a batch.", lower_bound=1)
 flags.DEFINE_integer("rounds", 40, "How often everything is timed in turn.", lower_bound=1)
 flags.DEFINE_bool("unroll", True, "Unrolled time steps, or a while loop.")
 flags.DEFINE_bool("jit", False, "Compile both sides with XLA.")
-flags.DEFINE_list("method", tfrnnx.methods.names(), "Which methods.")
+flags.DEFINE_list("arch", ["shallow", "deep", "convdeep", "rlstm", "convrlstm"], "Which networks.")
+flags.DEFINE_list("method", ["gradient", "sa", "gb", "dtd", "lrp_epsilon"], "Which methods.")
 flags.DEFINE_string("json", None, "Where to write the ratios.")
 
 _WARM_UP = 5
@@ -72,7 +73,7 @@ def main(argv: Sequence[str]) -> None:
         raise app.UsageError(f"Expected flags only. Received: {' '.join(argv[1:])}")
     results = {}
     print(f"{'network':<10} {'gradient':>10}  ratio to it: median (quartiles)")
-    for arch in tfrnnx.architectures:
+    for arch in FLAGS.arch:
         plain, ratios = _measure(arch)
         results[arch] = {"gradient_seconds": plain, "ratios": ratios}
         cells = (f"{name} {m:.2f} ({lo:.2f}-{hi:.2f})" for name, (m, lo, hi) in ratios.items())

@@ -22,7 +22,7 @@ from tfrnnx.inputs import Inputs, InputSpec, token_inputs
 from tfrnnx.ledger import Ledger
 from tfrnnx.methods import Method, get_method
 from tfrnnx.primitives.scope import Record
-from tfrnnx.targets import PREDICTED, Form, Target, classes_of, form_of, output_names, steps_of
+from tfrnnx.targets import PREDICTED, Form, classes_of, form_of, output_names, steps_of
 
 
 class Explanation(NamedTuple):
@@ -372,6 +372,3 @@ def _for_every_sample(name: str, given: Any, allowed: range, x: tf.Tensor) -> tf
     inside = (value >= allowed[0]) & (value <= allowed[-1])
     tf.debugging.Assert(tf.reduce_all(inside), [expected])
     return tf.broadcast_to(tf.cast(value, tf.int32), tf.shape(x)[:1])
-
-
-__all__ = ["Explainer", "Explanation", "FullExplanation", "Target"]

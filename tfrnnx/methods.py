@@ -238,6 +238,8 @@ def integrated_gradients(steps: int = 50, baseline: Any = None) -> Method:
 def smoothgrad(noise: float = 0.15, samples: int = 25, seed: int = 0) -> Method:
     """SmoothGrad: the mean of the gradients at x + n, n normal of mean 0.
 
+    What is drawn depends on the seed and on a sample's place in its batch.
+
     Args:
         noise: standard deviation of n, as a part of max(x) - min(x) of each sample; >= 0.
         samples: how many, >= 1.
@@ -256,6 +258,8 @@ def smoothgrad(noise: float = 0.15, samples: int = 25, seed: int = 0) -> Method:
 @methods.register("expected_gradients")
 def expected_gradients(background: Any, samples: int = 100, seed: int = 0) -> Method:
     """Expected gradients: the mean of (x - b) ∂f(b + α (x - b)), b of a background, α in (0, 1).
+
+    What is drawn depends on the seed and on a sample's place in its batch.
 
     Args:
         background: (n, ...) samples as x; a list with one array for each of several inputs.

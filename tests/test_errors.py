@@ -404,7 +404,10 @@ def test_unsupported_layers(name):
         (lambda: keras.Sequential([LAYERS.Flatten(), Dense(2)]), ["Sequential", "call it once"]),
         (lambda: built(PlainTensorFlow()), ["PlainTensorFlow", "call layers"]),
         (lambda: functional(lambda x: x > 0), ["(batch, classes)", "bool"]),
-        (lambda: functional(lambda x: x, (4, 6, 2, 2)), ["(batch, classes)", "(None, 4, 6, 2, 2)"]),
+        (
+            lambda: functional(LAYERS.Identity(), (4, 6, 2, 2)),
+            ["(batch, classes)", "(None, 4, 6, 2, 2)"],
+        ),
         (lambda: None, ["NoneType"]),
         (lambda: "model.keras", ["str"]),
         (lambda: LAYERS.Dense(2), ["Dense"]),

@@ -193,6 +193,16 @@ def test_x_outside_the_box(model, value, received):
         assert tfrnnx.explain(model, x, method).shape == x.shape
 
 
+def test_ragged_input_is_refused_however_often(model):
+    """Also where the explainer has traced another form of target in between."""
+    ragged = BAD_X["a ragged tensor"][0]
+    explainer = tfrnnx.Explainer(model, "gradient")
+    for target in (None, None):
+        with pytest.raises(InputError, match="Ragged"):
+            explainer(ragged, target)
+        explainer(X, tfrnnx.Target(0, contrast=1))
+
+
 def test_x_outside_another_box(model):
     black_to_white = np.abs(X)
     explainer = tfrnnx.Explainer(model, low=0.0, high=1.0)

@@ -125,8 +125,6 @@ class Explainer:
             self._inputs.box = (*self.method.box, self.method.name)
         self._functions: dict[Any, Any] = {}
         self._lock = threading.Lock()
-        self._told = False
-        self._lost_masks: tuple[str, ...] = ()
         self._trace()
 
     @property
@@ -204,9 +202,13 @@ class Explainer:
     def _explain(self, x: Any, target: Any, mask: Any) -> tuple[Result, Any]:
         inputs = self._inputs.check(x, mask)
         form, classes = self._target(target, inputs)
-        function = self._function(form, tuple(mask is not None for mask in inputs.masks))
-        if any(inputs.ragged):
-            self._require_masks(inputs.ragged)
+        function, lost_masks = self._function(
+            form, tuple(mask is not None for mask in inputs.masks)
+        )
+        if any(inputs.ragged) and lost_masks:
+            lost = ", ".join(lost_masks)
+            received = f"RaggedTensor, whose mask {lost} loses; pad it, with no mask"
+            raise self._inputs.unfit(inputs.ragged.index(True), received)
         given = [mask for mask in inputs.masks if mask is not None]
         result = function(inputs.values, given, classes)
         parts = [
@@ -248,14 +250,16 @@ class Explainer:
         self._tell()
 
     def _function(self, form: Form, masked: tuple[bool, ...]) -> Any:
-        """Return the compiled function for a form of target."""
+        """Return what `_compiled` makes for a form of target, made once."""
         key = (form, masked)
         with self._lock:
             if key not in self._functions:
                 self._functions[key] = self._compiled(form, masked)
             return self._functions[key]
 
-    def _compiled(self, form: Form, masked: tuple[bool, ...]) -> Any:
+    def _compiled(self, form: Form, masked: tuple[bool, ...]) -> tuple[Any, list[str]]:
+        """Return a function, and the names of the layers that lose a mask in it."""
+        lost_masks: list[str] = []
         specs = self._inputs.specs
         batch = specs[0].shape[0]
         ints = tf.TensorSpec([batch], tf.int32)
@@ -283,6 +287,7 @@ class Explainer:
                 ledger=self.ledger,
             )
             self._note(record)
+            lost_masks[:] = dict.fromkeys(record.lost_masks)
             return result
 
         # autograph=False: it would wrap our exceptions in its own multi-line message.
@@ -293,13 +298,12 @@ class Explainer:
             jit_compile=self.jit_compile,
         )
         function.get_concrete_function()
-        return function
+        return function, lost_masks
 
     def _note(self, record: Record) -> None:
         """Keep what a trace found out."""
         self._negative_inputs = tuple(dict.fromkeys(record.negative_inputs))
         self._looked_through = tuple(dict.fromkeys(record.looked_through))
-        self._lost_masks = tuple(dict.fromkeys(record.lost_masks))
         for entry in record.entries:
             if entry.vocabulary is not None:
                 self._inputs.vocabularies[entry.number] = entry.vocabulary
@@ -319,12 +323,6 @@ class Explainer:
                 "is looked through: what is explained is the logit before it.",
                 LogitWarning,
             )
-
-    def _require_masks(self, ragged: Sequence[bool]) -> None:
-        if self._lost_masks:
-            lost = ", ".join(self._lost_masks)
-            received = f"RaggedTensor, whose mask {lost} loses; pad it, with no mask"
-            raise self._inputs.unfit(list(ragged).index(True), received)
 
 
 def _expected(name: str, allowed: range) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfrnnx.primitives.accounts import account
+from tfrnnx.primitives.pullback import pullback
 from tfrnnx.primitives.scope import (
     Scope,
     Source,
@@ -44,10 +45,7 @@ def relu(z: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor] = tf.nn.relu) 
                 return g
             if mode == "deconvnet":
                 return tf.nn.relu(g)
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(z)
-                again = function(z)
-            return tape.gradient(again, z, tf.nn.relu(g))
+            return pullback(function, z, tf.nn.relu(g))
 
         return a, backward
 
@@ -261,13 +259,13 @@ def weighted_sum(x: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor]) -> tf
 
         def backward(relevance: tf.Tensor) -> list[tf.Tensor]:
             s = message(relevance, stabilized(total, epsilon))
-            arrived = counted * _adjoint(function, counted, s)
+            arrived = counted * pullback(function, counted, s)
             if not spreads and sink is None:
                 return [arrived]
             lost = relevance - s * total
             if spreads:
                 ones = function(tf.ones_like(counted))
-                spread = _adjoint(function, counted, message(lost, ones))
+                spread = pullback(function, counted, message(lost, ones))
                 return [arrived + spread, *_no_sink(sink)]
             return [arrived, account(sink, tf.zeros_like(lost), lost)]
 
@@ -311,11 +309,3 @@ def _counted(active: Scope, x: tf.Tensor, source: Source | None, factor: float =
         low, high = terms.box
         x = x - tf.constant(low if factor > 0 else high, x.dtype)
     return _times(factor, x)
-
-
-def _adjoint(function: Callable, x: tf.Tensor, s: tf.Tensor) -> tf.Tensor:
-    """Return the transpose of a function that is linear in x, applied to s."""
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(x)
-        z = function(x)
-    return tape.gradient(z, x, s)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tfrnnx.primitives.accounts import account
+from tfrnnx.primitives.pullback import pullback
 from tfrnnx.primitives.scope import Scope, relevance_scope
 from tfrnnx.rules import FLAT, LinearMap, Tensors, message
 
@@ -96,7 +97,7 @@ class Conv2D:
     def adjoint(self, s: tf.Tensor, ws: Sequence[tf.Tensor], x: tf.Tensor) -> list[tf.Tensor]:
         """Return the transposed convolution of s with each w."""
         if self.dilations != (1, 1) or self.groups != 1 or self.before:
-            return [_adjoint(lambda x, w=w: self.apply(x, w), x, s) for w in ws]
+            return [pullback(lambda x, w=w: self.apply(x, w), x, s) for w in ws]
         shape = tf.concat([tf.shape(x)[:-1], [x.shape[-1] * len(ws)]], 0)
         # The weights side by side as channels: with few channels the cost is that of reading s.
         r = tf.nn.conv2d_transpose(s, tf.concat(ws, 2), shape, self.strides, self.padding)
@@ -105,14 +106,6 @@ class Conv2D:
     def ones(self, x: tf.Tensor) -> tf.Tensor:
         """Return an image of ones."""
         return tf.ones(tf.concat([[1], tf.shape(x)[1:]], 0), x.dtype)
-
-
-def _adjoint(function: Callable, x: tf.Tensor, s: tf.Tensor) -> tf.Tensor:
-    """Return the transpose of a function that is linear in x, applied to s."""
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(x)
-        z = function(x)
-    return tape.gradient(z, x, s)
 
 
 def _signal_columns(active: Scope, signal: slice | None) -> slice | None:

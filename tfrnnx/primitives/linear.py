@@ -143,6 +143,8 @@ def _contribution(
         z = linear.apply(x, w)
         signal_z = _columns(z, columns)
         parts = terms.parts(linear, x, weights, signal_z)
+        if terms.whole and columns is None:
+            z = tf.add_n(list(parts))  # TensorFlow drops the product that nothing then reads
         if spreads:
             parts += FLAT.parts(linear, x, ones, signal_z)
 

@@ -53,7 +53,7 @@ def _scan(
     initial_state: Any,
     mask: Any,
     own_state: bool,
-) -> tuple[tf.Tensor, tf.Tensor, Any]:
+) -> tuple[tf.Tensor, tf.Tensor | None, Any]:
     """Run a layer's loop; where relevance is accounted for, by time step and initial state."""
     active = scope()
     assert active is not None
@@ -87,6 +87,7 @@ def _scan(
         tf.zeros([tf.shape(sequences)[0], size], sequences.dtype),
         initial_state,
         mask=mask,
+        return_sequences=layer.return_sequences,
         go_backwards=layer.go_backwards,
         zero_output_for_mask=layer.zero_output_for_mask,
         unroll=layer.unroll,

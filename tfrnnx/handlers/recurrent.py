@@ -24,7 +24,7 @@ def _rnn(
     layer: Any, sequences: tf.Tensor, initial_state: Any = None, mask: tf.Tensor | None = None
 ) -> Any:
     stepper = stepper_of(layer.cell)
-    dtype = layer.compute_dtype
+    dtype = layer.variable_dtype
     sequences = tf.cast(sequences, dtype)
     own_state = initial_state is None
     if own_state:

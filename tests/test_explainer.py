@@ -52,6 +52,60 @@ def test_xla_agrees(arch, method, unroll):
     assert_close(compiled, expected, 1e-11)  # XLA sums in another order
 
 
+@pytest.mark.filterwarnings("ignore::tfrnnx.errors.NegativeInputWarning")
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_models_of_mixed_precision_are_explained_in_that_of_their_weights(policy, method):
+    def stock(dtype):
+        layers = keras.layers
+        return [
+            keras.Input((6, 4)),
+            layers.Conv1D(5, 3, activation="relu", dtype=dtype),
+            layers.Bidirectional(layers.LSTM(3, return_sequences=True, dtype=dtype), dtype=dtype),
+            layers.Dropout(0.1, dtype=dtype),
+            layers.RNN(tfrnnx.layers.RLSTMCell(4, dtype=dtype), dtype=dtype),
+            tfrnnx.layers.Dense(4, dtype=dtype),
+            layers.Dense(CLASSES, dtype=dtype),
+        ]
+
+    keras.utils.set_random_seed(1)
+    mixed, single = keras.Sequential(stock(policy)), keras.Sequential(stock("float32"))
+    mixed.set_weights(single.get_weights())
+    x = np.random.default_rng(0).uniform(-1, 1, (3, 6, 4)).astype("float32")
+    assert mixed(x).dtype != single(x).dtype
+    explained, expected = (tfrnnx.Explainer(m, method).explain(x) for m in (mixed, single))
+    np.testing.assert_array_equal(explained.relevance, expected.relevance)
+    np.testing.assert_array_equal(explained.logits, expected.logits)
+    assert np.any(expected.relevance)
+
+
+@pytest.mark.parametrize("method", ["gradient", "lrp_epsilon"])
+@pytest.mark.parametrize("wide", [False, True])
+def test_narrow_and_wide_inputs_of_a_loop_agree_with_one_without(wide, method):
+    """A loop projects narrow inputs step by step, and wide ones all at once."""
+    features, units = (9, 4) if wide else (2, 8)
+
+    def model(unroll):
+        layers = [
+            keras.Input((7, features), dtype="float64"),
+            keras.layers.Bidirectional(
+                keras.layers.GRU(units, return_sequences=True, unroll=unroll, dtype="float64")
+            ),
+            keras.layers.LSTM(4 * units, unroll=unroll, go_backwards=True, dtype="float64"),
+            keras.layers.Dense(CLASSES, dtype="float64"),
+        ]
+        return keras.Sequential(layers)
+
+    looping, unrolled = model(False), model(True)
+    redraw(looping, 1)
+    unrolled.set_weights(looping.get_weights())
+    x = np.random.default_rng(0).uniform(-1, 1, (3, 7, features))
+    mask = np.arange(7) < np.array([[7], [5], [6]])
+    expected = tfrnnx.Explainer(unrolled, method)(x, 1, mask=mask)
+    assert_close(tfrnnx.Explainer(looping, method)(x, 1, mask=mask), expected, 1e-11)
+    assert np.any(expected)
+
+
 def run_at_once(*tasks):
     """Run functions in threads that start together; return what they return."""
     barrier = threading.Barrier(len(tasks))

@@ -1,5 +1,6 @@
 """Explain what a model decides: relevance of the target at every input value."""
 
+import functools
 import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -56,6 +57,20 @@ class FullExplanation(NamedTuple):
     target: Any
     layers: dict[str, Any]
     ledger: Ledger | None
+
+
+class _Compiled(NamedTuple):
+    """What is compiled for one form of target.
+
+    Attributes:
+        function: (inputs, masks that are given, classes) -> what `explain_batch` returns.
+        trace: its only one.
+        lost_masks: names of the layers that lose a mask in it.
+    """
+
+    function: Any
+    trace: Any
+    lost_masks: list[str]
 
 
 class Explainer:
@@ -123,7 +138,7 @@ class Explainer:
         self._inputs = InputSpec(self._graph, token_inputs(self._graph))
         if self.method.box is not None:
             self._inputs.box = (*self.method.box, self.method.name)
-        self._functions: dict[Any, Any] = {}
+        self._functions: dict[Any, _Compiled] = {}
         self._lock = threading.Lock()
         self._trace()
 
@@ -202,14 +217,16 @@ class Explainer:
     def _explain(self, x: Any, target: Any, mask: Any) -> tuple[Result, Any]:
         inputs = self._inputs.check(x, mask)
         form, classes = self._target(target, inputs)
-        function, lost_masks = self._function(
-            form, tuple(mask is not None for mask in inputs.masks)
-        )
-        if any(inputs.ragged) and lost_masks:
-            lost = ", ".join(lost_masks)
+        compiled = self._function(form, tuple(mask is not None for mask in inputs.masks))
+        if any(inputs.ragged) and compiled.lost_masks:
+            lost = ", ".join(compiled.lost_masks)
             received = f"RaggedTensor, whose mask {lost} loses; pad it, with no mask"
             raise self._inputs.unfit(inputs.ragged.index(True), received)
         given = [mask for mask in inputs.masks if mask is not None]
+        # TensorFlow looks up by the arguments which trace a function needs, for longer than a small
+        # batch takes. There is one.
+        eagerly = tf.config.functions_run_eagerly()
+        function = compiled.function if eagerly else compiled.trace
         result = function(inputs.values, given, classes)
         parts = [
             tf.RaggedTensor.from_tensor(r, tf.reduce_sum(tf.cast(mask, tf.int32), 1))
@@ -249,7 +266,7 @@ class Explainer:
         self._function(form, (False,) * len(self._inputs.specs))
         self._tell()
 
-    def _function(self, form: Form, masked: tuple[bool, ...]) -> Any:
+    def _function(self, form: Form, masked: tuple[bool, ...]) -> "_Compiled":
         """Return what `_compiled` makes for a form of target, made once."""
         key = (form, masked)
         with self._lock:
@@ -257,8 +274,7 @@ class Explainer:
                 self._functions[key] = self._compiled(form, masked)
             return self._functions[key]
 
-    def _compiled(self, form: Form, masked: tuple[bool, ...]) -> tuple[Any, list[str]]:
-        """Return a function, and the names of the layers that lose a mask in it."""
+    def _compiled(self, form: Form, masked: tuple[bool, ...]) -> "_Compiled":
         lost_masks: list[str] = []
         specs = self._inputs.specs
         batch = specs[0].shape[0]
@@ -297,8 +313,7 @@ class Explainer:
             autograph=False,
             jit_compile=self.jit_compile,
         )
-        function.get_concrete_function()
-        return function, lost_masks
+        return _Compiled(function, function.get_concrete_function(), lost_masks)
 
     def _note(self, record: Record) -> None:
         """Keep what a trace found out."""
@@ -333,6 +348,11 @@ def _expected(name: str, allowed: range) -> str:
     )
 
 
+@functools.lru_cache(maxsize=16)
+def _predicted(samples: int) -> tf.Tensor:
+    return tf.constant(PREDICTED, tf.int32, [samples])
+
+
 def _for_every_sample(name: str, given: Any, allowed: range, x: tf.Tensor) -> tf.Tensor:
     """Return an int for every sample of x, int32 (batch,); -1 where none is given.
 
@@ -346,7 +366,7 @@ def _for_every_sample(name: str, given: Any, allowed: range, x: tf.Tensor) -> tf
 
     if given is None:
         if tf.executing_eagerly():
-            return tf.constant(PREDICTED, tf.int32, x.shape[:1])
+            return _predicted(x.shape[0])
         return tf.fill(tf.shape(x)[:1], PREDICTED)
     value = given
     if not tf.is_tensor(value):

@@ -161,7 +161,8 @@ class InputSpec:
             return
         if tf.executing_eagerly():
             # NumPy, without a copy on the CPU: its minimum and maximum are NaN if a value is.
-            lowest, highest = x.numpy().min(), x.numpy().max()
+            values = np.asarray(x)
+            lowest, highest = values.min(), values.max()
             finite = np.isfinite(lowest) and np.isfinite(highest)
         else:
             lowest, highest = tf.reduce_min(x), tf.reduce_max(x)

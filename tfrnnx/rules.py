@@ -51,6 +51,7 @@ class Terms:
         counts_values: whether an input of 0 contributes nothing.
         box: (low, high) that x must lie in, if the terms count from there.
         needs_positive: whether the terms assume x >= 0.
+        whole: whether the parts add up to z.
         degree: weights c w have the terms c^degree q_jk, for c > 0.
     """
 
@@ -61,6 +62,7 @@ class Terms:
     counts_values: bool = True
     box: tuple[float, float] | None = None
     needs_positive: bool = False
+    whole: bool = False
     degree: int = 1
 
 
@@ -155,13 +157,19 @@ _POSITIVE_WEIGHTS = Terms(
 )
 
 
+def _by_sign(x: tf.Tensor, of_positive: tf.Tensor, of_negative: tf.Tensor) -> tf.Tensor:
+    return _positive(x) * of_positive + _negative(x) * of_negative
+
+
+def _beside_nothing(part: tf.Tensor) -> Tensors:
+    return part, tf.zeros_like(part)
+
+
 def _signed_relevance(linear: LinearMap, x: tf.Tensor, w: Tensors, s: Tensors) -> tf.Tensor:
     s_positive, s_negative = s
     with_positive = linear.adjoint(s_positive, w, x)
     with_negative = linear.adjoint(s_negative, w, x)
-    return _positive(x) * (with_positive[0] + with_negative[1]) + _negative(x) * (
-        with_positive[1] + with_negative[0]
-    )
+    return _by_sign(x, with_positive[0] + with_negative[1], with_positive[1] + with_negative[0])
 
 
 # q⁺_jk = max(0, x_j w_jk) = x⁺ w⁺ + x⁻ w⁻, q⁻_jk = min(0, x_j w_jk) = x⁺ w⁻ + x⁻ w⁺
@@ -173,6 +181,7 @@ _SIGNED_PRODUCTS = Terms(
     ),
     relevance=_signed_relevance,
     bias=lambda b: (_positive(b), _negative(b)),
+    whole=True,
 )
 
 # The same where x >= 0
@@ -183,9 +192,28 @@ _SIGNED_PRODUCTS_OF_POSITIVE = Terms(
         x * (linear.adjoint(s[0], w[:1], x)[0] + linear.adjoint(s[1], w[1:], x)[0])
     ),
     bias=_SIGNED_PRODUCTS.bias,
+    whole=True,
 )
 
 _SIGNED = (_SIGNED_PRODUCTS, _SIGNED_PRODUCTS_OF_POSITIVE)
+
+# q⁺_jk alone, with nothing in the part of q⁻
+_POSITIVE_PRODUCTS = Terms(
+    weights=_SIGNED_PRODUCTS.weights,
+    parts=lambda linear, x, w, z: _beside_nothing(
+        linear.apply(_positive(x), w[0]) + linear.apply(_negative(x), w[1])
+    ),
+    relevance=lambda linear, x, w, s: _by_sign(x, *linear.adjoint(s[0], w, x)),
+    bias=lambda b: _beside_nothing(_positive(b)),
+)
+
+# The same where x >= 0
+_POSITIVE_PRODUCTS_OF_POSITIVE = Terms(
+    weights=lambda w: (_positive(w),),
+    parts=lambda linear, x, w, z: _beside_nothing(linear.apply(x, w[0])),
+    relevance=lambda linear, x, w, s: x * linear.adjoint(s[0], w, x)[0],
+    bias=_POSITIVE_PRODUCTS.bias,
+)
 
 
 def _of_weights_alone(function: Callable[[tf.Tensor], tf.Tensor], degree: int) -> Terms:
@@ -224,8 +252,7 @@ def _in_two_parts(terms: Terms) -> Terms:
     """Return terms that are never negative as those of a map of two parts."""
 
     def parts(linear: LinearMap, x: tf.Tensor, w: Tensors, z: tf.Tensor) -> Tensors:
-        (part,) = terms.parts(linear, x, w, z)
-        return part, tf.zeros_like(part)
+        return _beside_nothing(*terms.parts(linear, x, w, z))
 
     return Terms(
         weights=terms.weights,
@@ -290,7 +317,10 @@ def alpha_beta(alpha: float = 2.0, beta: float = 1.0) -> Rule:
         positive, negative = totals
         return alpha * message(relevance, positive), -beta * message(relevance, negative)
 
-    return Rule("alpha_beta", _PRODUCTS, share, _SIGNED, splits=True)
+    signed = _SIGNED
+    if beta == 0:  # the negative part would be multiplied by 0
+        signed = (_POSITIVE_PRODUCTS, _POSITIVE_PRODUCTS_OF_POSITIVE)
+    return Rule("alpha_beta", _PRODUCTS, share, signed, splits=True)
 
 
 def z_plus() -> Rule:

@@ -13,7 +13,7 @@ from tfrnnx.primitives.scope import Source, mark_positive, scope
 
 @register_layer(keras.layers.Dense)
 def _dense(layer: Any, x: tf.Tensor) -> tf.Tensor:
-    x = tf.cast(x, layer.compute_dtype)
+    x = tf.cast(x, layer.variable_dtype)
     return activated(layer, primitives.dense(x, layer.kernel, layer.bias), layer.activation)
 
 
@@ -21,7 +21,7 @@ def _dense(layer: Any, x: tf.Tensor) -> tf.Tensor:
 def _conv2d(layer: Any, x: tf.Tensor) -> tf.Tensor:
     _require_channels_last(layer)
     z = primitives.conv2d(
-        tf.cast(x, layer.compute_dtype),
+        tf.cast(x, layer.variable_dtype),
         layer.kernel,
         layer.bias,
         layer.strides,
@@ -39,7 +39,7 @@ def _conv1d(layer: Any, x: tf.Tensor) -> tf.Tensor:
     (size,), (dilation,) = layer.kernel_size, layer.dilation_rate
     # As images of one column.
     z = primitives.conv2d(
-        tf.cast(x, layer.compute_dtype)[:, :, None],
+        tf.cast(x, layer.variable_dtype)[:, :, None],
         tf.convert_to_tensor(layer.kernel)[:, None],
         layer.bias,
         (layer.strides[0], 1),
@@ -83,7 +83,7 @@ def _max_pooling(layer: Any, x: tf.Tensor) -> tf.Tensor:
 
 @register_layer(keras.layers.BatchNormalization)
 def _batch_normalization(layer: Any, x: tf.Tensor) -> tf.Tensor:
-    x = tf.cast(x, layer.compute_dtype)
+    x = tf.cast(x, layer.variable_dtype)
     axis = layer.axis % x.shape.rank
     shape = [-1 if i == axis else 1 for i in range(x.shape.rank)]
 
@@ -104,7 +104,7 @@ def _embedding(layer: Any, tokens: tf.Tensor) -> tf.Tensor:
     def embed(tokens: Any) -> tf.Tensor:
         ids = tf.cast(tf.convert_to_tensor(tokens), tf.int32)
         vectors = tf.gather(tf.convert_to_tensor(layer.embeddings), ids)
-        return tf.cast(vectors, layer.compute_dtype)
+        return tf.cast(vectors, layer.variable_dtype)
 
     active = scope()
     assert active is not None

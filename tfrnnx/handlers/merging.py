@@ -16,7 +16,7 @@ def _same_shape(layer: Any, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     Raises:
         UnsupportedLayerError: where one would be broadcast.
     """
-    tensors = [tf.cast(x, layer.compute_dtype) for x in tensors]
+    tensors = [tf.cast(x, layer.variable_dtype) for x in tensors]
     if any(not tensors[0].shape.is_compatible_with(x.shape) for x in tensors):
         shapes = ", ".join(str(tuple(x.shape)) for x in tensors)
         raise unsupported(layer, f" over shapes to be broadcast: {shapes}")
@@ -50,4 +50,4 @@ def _multiply(layer: Any, tensors: Sequence[tf.Tensor]) -> tf.Tensor:
 
 @register_layer(keras.layers.Concatenate, moves_values=True)
 def _concatenate(layer: Any, tensors: Sequence[tf.Tensor]) -> tf.Tensor:
-    return tf.concat([tf.cast(x, layer.compute_dtype) for x in tensors], layer.axis)
+    return tf.concat([tf.cast(x, layer.variable_dtype) for x in tensors], layer.axis)

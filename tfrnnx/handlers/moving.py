@@ -30,7 +30,7 @@ def _move(layer: Any, x: tf.Tensor) -> tf.Tensor:
 @register_layer(keras.layers.SpatialDropout2D, moves_values=True)
 def _leave(layer: Any, x: tf.Tensor) -> tf.Tensor:
     """At inference these do nothing."""
-    return tf.cast(x, layer.compute_dtype)
+    return tf.cast(x, layer.variable_dtype)
 
 
 @register_layer(keras.layers.ZeroPadding1D, moves_values=True)

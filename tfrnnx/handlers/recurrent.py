@@ -6,12 +6,14 @@ import keras
 import tensorflow as tf
 
 from tfrnnx import primitives
-from tfrnnx.handlers.cells import stepper_of
+from tfrnnx.handlers.cells import Stepper, stepper_of
 from tfrnnx.handlers.graph import run_model
 from tfrnnx.handlers.merging import average
 from tfrnnx.handlers.registry import entry_of, register_layer
 from tfrnnx.layers.recurrence import scan
 from tfrnnx.primitives.scope import hidden, mark_moved, mark_positive, recurring, scope, within
+
+_NARROW = 2  # inputs so many times narrower than the state
 
 
 @register_layer(keras.layers.GRU)
@@ -22,7 +24,7 @@ def _rnn(
     layer: Any, sequences: tf.Tensor, initial_state: Any = None, mask: tf.Tensor | None = None
 ) -> Any:
     stepper = stepper_of(layer.cell)
-    dtype = layer.compute_dtype
+    dtype = layer.variable_dtype
     sequences = tf.cast(sequences, dtype)
     own_state = initial_state is None
     if own_state:
@@ -37,11 +39,7 @@ def _rnn(
     known = [active.record.is_positive(x) for x in keras.tree.flatten(initial_state)]
     positive = stepper.positive and (all(known) or (own_state and not layer.stateful))
     with recurring(positive):
-        # Steps first, before the products, which may be wider than what they read.
-        projected = stepper.project(tf.transpose(sequences, [1, 0, 2]))
-        output, outputs, states = _scan(
-            layer, stepper.step, projected, sequences, initial_state, mask, own_state
-        )
+        output, outputs, states = _scan(layer, stepper, sequences, initial_state, mask, own_state)
     result = outputs if layer.return_sequences else output
     if positive:
         mark_positive((result, states))
@@ -50,13 +48,12 @@ def _rnn(
 
 def _scan(
     layer: Any,
-    step: Any,
-    projected: Any,
+    stepper: Stepper,
     sequences: tf.Tensor,
     initial_state: Any,
     mask: Any,
     own_state: bool,
-) -> tuple[tf.Tensor, tf.Tensor, Any]:
+) -> tuple[tf.Tensor, tf.Tensor | None, Any]:
     """Run a layer's loop; where relevance is accounted for, by time step and initial state."""
     active = scope()
     assert active is not None
@@ -72,18 +69,25 @@ def _scan(
             record.tape.watch(state)
         record.initial_states.setdefault(path, []).extend(states)
 
-    def run(inputs: Any, states: Any) -> Any:
-        projected, sinks = inputs
-        with hidden(sinks[0] if sinks else None):
-            return step(projected, states)
-
     size = getattr(layer.cell, "output_size", None) or layer.state_size[0]
+    steps_first = tf.transpose(sequences, [1, 0, 2])
+    # One product over all steps. Only where a while loop reads narrow inputs it costs more to hand
+    # their wide projections from step to step.
+    at_once = layer.unroll or _NARROW * sequences.shape[-1] > size
+
+    def run(inputs: Any, states: Any) -> Any:
+        x, sinks = inputs
+        projected = x if at_once else stepper.project(x)
+        with hidden(sinks[0] if sinks else None):
+            return stepper.step(projected, states)
+
     return scan(
         run,
-        (projected, per_step),
+        (stepper.project(steps_first) if at_once else steps_first, per_step),
         tf.zeros([tf.shape(sequences)[0], size], sequences.dtype),
         initial_state,
         mask=mask,
+        return_sequences=layer.return_sequences,
         go_backwards=layer.go_backwards,
         zero_output_for_mask=layer.zero_output_for_mask,
         unroll=layer.unroll,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
+import tensorflow as tf
 
 from tfrnnx.errors import UnsupportedLayerError
 from tfrnnx.layers import ExplainableLayer
@@ -87,11 +88,18 @@ def entry_of(layer: Any) -> Entry:
     """
     if isinstance(layer, ExplainableLayer):
         arguments = frozenset(inspect.signature(layer.call).parameters)
-        return Entry(lambda layer, *args, **kwargs: layer(*args, **kwargs), False, arguments)
+        return Entry(_run_itself, False, arguments)
     try:
         return _entries[type(layer)]
     except KeyError:
         raise unsupported(layer) from None
+
+
+def _run_itself(layer: ExplainableLayer, x: Any, *args: Any, **kwargs: Any) -> Any:
+    # Not by `layer(x)`, which would compute in half precision in a model of mixed precision: what
+    # a rule divides by needs more digits and a wider range.
+    x = keras.tree.map_structure(lambda x: tf.cast(x, layer.variable_dtype), x)
+    return layer.call(x, *args, **kwargs)
 
 
 def unsupported(layer: Any, why: str = "") -> UnsupportedLayerError:

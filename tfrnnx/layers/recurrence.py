@@ -18,10 +18,11 @@ def scan(
     initial_states: Any,
     *,
     mask: tf.Tensor | None = None,
+    return_sequences: bool = False,
     go_backwards: bool = False,
     zero_output_for_mask: bool = False,
     unroll: bool = False,
-) -> tuple[tf.Tensor, tf.Tensor, Any]:
+) -> tuple[tf.Tensor, tf.Tensor | None, Any]:
     """Run a step along the time axis, as `keras.layers.RNN` does.
 
     Args:
@@ -31,12 +32,14 @@ def scan(
         initial_states: a nest of (batch, units).
         mask: bool (batch, time). A step where it is False repeats the output and the states of
             the step before.
+        return_sequences: return the outputs of all steps, too.
         go_backwards: from the last step to the first; outputs stand in the order they are made.
         zero_output_for_mask: the outputs of masked steps are 0.
         unroll: one step after the other in the graph, instead of a while loop.
 
     Returns:
-        The last output (batch, units), all outputs (batch, time, units) and the last states.
+        The last output (batch, units), all outputs (batch, time, units) or None, and the last
+        states.
     """
     flat = keras.tree.flatten(sequences)
     if mask is not None:
@@ -57,37 +60,79 @@ def scan(
     if mask is not None:  # what masked first steps put out
         initial_output = nothing(initial_output)
     loop = _unrolled if unroll else _while
-    return loop(run, flat, initial_output, initial_states, go_backwards)
+    return loop(run, flat, initial_output, initial_states, go_backwards, return_sequences)
 
 
 def _unrolled(
-    run: Callable, flat: list[tf.Tensor], output: tf.Tensor, states: Any, go_backwards: bool
-) -> tuple[tf.Tensor, tf.Tensor, Any]:
+    run: Callable,
+    flat: list[tf.Tensor],
+    output: tf.Tensor,
+    states: Any,
+    backwards: bool,
+    keep: bool,
+) -> tuple[tf.Tensor, tf.Tensor | None, Any]:
     outputs = []
     steps = list(zip(*(tf.unstack(x) for x in flat), strict=True))
-    for inputs in reversed(steps) if go_backwards else steps:
+    for inputs in reversed(steps) if backwards else steps:
         output, states = run(list(inputs), output, states)
         outputs.append(output)
-    return output, tf.stack(outputs, axis=1), states
+    return output, tf.stack(outputs, axis=1) if keep else None, states
 
 
 def _while(
-    run: Callable, flat: list[tf.Tensor], output: tf.Tensor, states: Any, go_backwards: bool
-) -> tuple[tf.Tensor, tf.Tensor, Any]:
+    run: Callable,
+    flat: list[tf.Tensor],
+    output: tf.Tensor,
+    states: Any,
+    backwards: bool,
+    keep: bool,
+) -> tuple[tf.Tensor, tf.Tensor | None, Any]:
+    # Lists whose last element is popped, and pushed on the way back. Reading from a TensorArray
+    # takes time in proportion to its length on the way back: together, to its square.
+    queues = [_queue(x if backwards else tf.reverse(x, [0])) for x in flat]
     steps = tf.shape(flat[0])[0]
-    arrays = [tf.TensorArray(x.dtype, steps).unstack(x) for x in flat]
-    outputs = tf.TensorArray(output.dtype, steps, element_shape=output.shape)
+    kept = [_new_list(output, steps)] if keep else []
 
-    def body(time: tf.Tensor, outputs: tf.TensorArray, output: tf.Tensor, states: Any) -> Any:
-        read = steps - 1 - time if go_backwards else time
-        output, states = run([array.read(read) for array in arrays], output, states)
-        return time + 1, outputs.write(time, output), output, states
+    def body(time: tf.Tensor, queues: list, kept: list, output: tf.Tensor, states: Any) -> Any:
+        popped = [_popped(queue, like) for queue, like in zip(queues, flat, strict=True)]
+        output, states = run([x for _, x in popped], output, states)
+        kept = [tf.raw_ops.TensorListPushBack(input_handle=each, tensor=output) for each in kept]
+        return time + 1, [queue for queue, _ in popped], kept, output, states
 
-    _, outputs, output, states = tf.while_loop(
+    _, _, kept, output, states = tf.while_loop(
         lambda time, *_: time < steps,
         body,
-        (tf.constant(0), outputs, output, states),
+        (tf.constant(0), queues, kept, output, states),
         maximum_iterations=steps,
     )
-    by_time = tf.ensure_shape(outputs.stack(), [flat[0].shape[0], *output.shape])
-    return output, tf.transpose(by_time, [1, 0, 2]), states
+    if not keep:
+        return output, None, states
+    outputs = tf.raw_ops.TensorListStack(
+        input_handle=kept[0],
+        element_shape=_sizes(output.shape),
+        element_dtype=output.dtype,
+    )
+    outputs = tf.ensure_shape(outputs, [flat[0].shape[0], *output.shape])
+    return output, tf.transpose(outputs, [1, 0, 2]), states
+
+
+def _new_list(like: tf.Tensor, most: tf.Tensor) -> tf.Tensor:
+    # XLA wants to know how many elements there can be.
+    return tf.raw_ops.EmptyTensorList(
+        element_shape=_sizes(like.shape), max_num_elements=most, element_dtype=like.dtype
+    )
+
+
+def _sizes(shape: tf.TensorShape) -> list[int]:
+    return [-1 if size is None else size for size in shape]
+
+
+def _queue(x: tf.Tensor) -> tf.Tensor:
+    return tf.raw_ops.TensorListFromTensor(tensor=x, element_shape=_sizes(x.shape[1:]))
+
+
+def _popped(queue: tf.Tensor, like: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    queue, x = tf.raw_ops.TensorListPopBack(
+        input_handle=queue, element_shape=_sizes(like.shape[1:]), element_dtype=like.dtype
+    )
+    return queue, tf.ensure_shape(x, like.shape[1:])

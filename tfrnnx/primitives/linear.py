@@ -143,6 +143,8 @@ def _contribution(
         z = linear.apply(x, w)
         signal_z = _columns(z, columns)
         parts = terms.parts(linear, x, weights, signal_z)
+        if terms.whole and columns is None:
+            z = tf.add_n(list(parts))  # TensorFlow drops the product that nothing then reads
         if spreads:
             parts += FLAT.parts(linear, x, ones, signal_z)
 
@@ -180,13 +182,15 @@ def signal_of(contribution: Contribution, start: int) -> tuple[Contribution, Con
         start: the first column of the signal.
     """
     z, parts = contribution
-    gates, signal = z[..., :start], z[..., start:]
+    sizes = [start, z.shape[-1] - start]
+    gates, signal = tf.split(z, sizes, -1)  # the gradient of a slice is slower
     active = relevance_scope()
     if active is None or active.method.gates == "all":
         return Contribution(gates), Contribution(signal, parts)
+    split = [tf.split(part, sizes, -1) for part in parts]
     return (
-        Contribution(gates, tuple(part[..., :start] for part in parts)),
-        Contribution(signal, tuple(part[..., start:] for part in parts)),
+        Contribution(gates, tuple(of_gates for of_gates, _ in split)),
+        Contribution(signal, tuple(of_signal for _, of_signal in split)),
     )
 
 

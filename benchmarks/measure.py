@@ -4,6 +4,7 @@ So a noisy machine disturbs both alike. Every section of the benchmark is a modu
 `rows(rounds)` that yields a `Row` as soon as it has measured it.
 """
 
+import resource
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
@@ -54,7 +55,10 @@ class Times(NamedTuple):
 
 
 def interleaved(
-    functions: Mapping[str, Callable[[], Any]], rounds: int, warm_up: int = WARM_UP
+    functions: Mapping[str, Callable[[], Any]],
+    rounds: int,
+    warm_up: int = WARM_UP,
+    processor: Callable[[], float] = time.process_time,
 ) -> dict[str, Times]:
     """Call each function once in every round, after some calls that are not timed.
 
@@ -64,6 +68,7 @@ def interleaved(
         functions: by their names; one ends when its result is there, so it ends with `.numpy()`.
         rounds: how often, >= 1.
         warm_up: calls of each before.
+        processor: the clock of processor time; `children` where functions wait for others.
     """
     for function in functions.values():
         for _ in range(warm_up):
@@ -72,11 +77,17 @@ def interleaved(
     order = list(functions.items())
     for _ in range(rounds):
         for name, function in order:
-            wall, processor = time.perf_counter(), time.process_time()
+            wall, used = time.perf_counter(), processor()
             function()
-            seconds[name].append((time.perf_counter() - wall, time.process_time() - processor))
+            seconds[name].append((time.perf_counter() - wall, processor() - used))
         order.reverse()
     return {name: Times(*np.array(each).T) for name, each in seconds.items()}
+
+
+def children() -> float:
+    """Return the processor's seconds of the processes that this one has waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def quartiles(values: np.ndarray) -> tuple[float, float, float]:

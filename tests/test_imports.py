@@ -143,7 +143,11 @@ HEAVY = ("joblib", "pandas", "scipy", "sklearn", "tensorboard", "tensorflow_data
 
 @pytest.mark.parametrize(
     "name, unused",
-    [("tfrnnx", PLOTS + HEAVY), ("tfrnnx.cli.export", PLOTS + HEAVY), ("tfrnnx.cli.explain", HEAVY)],
+    [
+        ("tfrnnx", (*PLOTS, *HEAVY)),
+        ("tfrnnx.cli.export", (*PLOTS, *HEAVY)),
+        ("tfrnnx.cli.explain", HEAVY),
+    ],
 )
 def test_what_is_not_used_is_not_imported(name, unused):
     # Keras imports some of them where they are installed, and does without where they are not.

@@ -33,7 +33,9 @@ def rows(
             explainer = tfrnnx.Explainer(model, method)
             functions[method] = explainer
             functions[f"{method} {_GRAPH}"] = tf.function(explainer, autograph=False)
-        times = interleaved({n: partial(_call, f, x) for n, f in functions.items()}, rounds)
+        times = interleaved(
+            {n: partial(networks.relevance, f, x) for n, f in functions.items()}, rounds
+        )
         for method in methods:
             inside = ratio("", "", times[f"{method} {_GRAPH}"], times["plain"], None)
             yield ratio(
@@ -44,10 +46,6 @@ def rows(
                 _target(name, method),
                 note=f"{_GRAPH} {inside.median:.2f}",
             )
-
-
-def _call(function: Any, x: tf.Tensor) -> None:
-    function(x).numpy()
 
 
 def _target(name: str, method: str) -> float:

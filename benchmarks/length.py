@@ -4,12 +4,10 @@
 """
 
 import sys
-import time
 from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
-import tensorflow as tf
 
 import tfrnnx
 from benchmarks import child, networks
@@ -21,22 +19,20 @@ METHODS = ("gradient", "lrp_epsilon")
 
 
 def rows(rounds: int) -> Iterator[Row]:
+    models = {steps: networks.build("lstm", steps=steps) for steps in STEPS}
     for method in METHODS:
-        calls, traced = {}, {}
-        for steps in STEPS:
-            model = networks.build("lstm", steps=steps)
-            start = time.perf_counter()
-            explainer = tfrnnx.Explainer(model, method)
-            traced[steps] = time.perf_counter() - start
-            calls[str(steps)] = partial(_call, explainer, networks.samples(model, BATCH))
+        traces = {str(n): partial(tfrnnx.Explainer, model, method) for n, model in models.items()}
+        traced = {int(n): t.wall for n, t in interleaved(traces, rounds, warm_up=1).items()}
+        yield from _curve(f"lstm {method}, s to trace", traced)
+        yield _linear(f"lstm {method}, time to trace", traced[10_000] / traced[1_000])
+        calls = {
+            str(steps): partial(networks.relevance, trace(), networks.samples(model, BATCH))
+            for (steps, model), trace in zip(models.items(), traces.values(), strict=True)
+        }
         times = interleaved(calls, rounds, warm_up=1)
         per_step = {steps: times[str(steps)].wall / steps for steps in STEPS}
         yield from _curve(f"lstm {method}, µs a step", {n: 1e6 * s for n, s in per_step.items()})
         yield _linear(f"lstm {method}, time a step", per_step[10_000] / per_step[1_000])
-        yield from _curve(
-            f"lstm {method}, s to trace", {n: np.array([s]) for n, s in traced.items()}
-        )
-        yield _linear(f"lstm {method}, time to trace", np.array([traced[10_000] / traced[1_000]]))
         peaks = {n: child.run("benchmarks.length", method, n)["peak"] for n in STEPS}
         yield from _curve(
             f"lstm {method}, MB at most", {n: np.array([peak]) for n, peak in peaks.items()}
@@ -48,10 +44,6 @@ def rows(rounds: int) -> Iterator[Row]:
             np.array([more[10_000] / more[1_000]]),
             f"{1024 * more[10_000] / BATCH:.1f} kB a step and sample",
         )
-
-
-def _call(explainer: tfrnnx.Explainer, x: tf.Tensor) -> None:
-    explainer(x).numpy()
 
 
 def _curve(name: str, values: dict[int, np.ndarray]) -> Iterator[Row]:

@@ -35,7 +35,7 @@ def _bars(rows: Sequence[Row]) -> Figure:
         panels.setdefault(network, []).append((method, row))
     height = -(-len(panels) // _COLUMNS)
     figure = Figure(figsize=(10, 0.6 + 2.6 * height), layout="constrained")
-    axes = figure.subplots(height, min(_COLUMNS, len(panels)), squeeze=False)
+    axes = figure.subplots(height, min(_COLUMNS, len(panels)), squeeze=False, sharex=True)
     for ax in axes.flat[len(panels) :]:
         ax.remove()
     for ax, (network, bars) in zip(axes.flat, panels.items(), strict=False):
@@ -49,7 +49,7 @@ def _panel(ax: Axes, bars: Sequence[tuple[str, Row]]) -> None:
     places = range(len(bars))
     for place, (_, row) in zip(places, bars, strict=True):
         ax.barh(place, row.median, 0.7, color=_MET if row.met else _MISSED)
-        ax.plot([row.low, row.high], [place, place], color="0.6", linewidth=1)
+        ax.plot([row.low, row.high], [place, place], color="0.25", linewidth=1)
         ax.plot([row.target] * 2, [place - 0.4, place + 0.4], color="black", linewidth=1.2)
     ax.set_yticks(places, [method for method, _ in bars], fontsize=7)
     ax.invert_yaxis()

@@ -63,6 +63,7 @@ def _measure() -> None:
     only = _chosen("only", _SECTIONS)
     archs, methods = _chosen("arch", networks.NETWORKS), _chosen("method", explaining.METHODS)
     warnings.simplefilter("ignore", TfrnnxWarning)  # methods are timed on networks they do not fit
+    warnings.filterwarnings("ignore", module="captum")  # it tells of its hooks
     results = Results(Path(FLAGS.out))
     for section in only:
         rounds = FLAGS.rounds or _ROUNDS[section]

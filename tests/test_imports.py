@@ -2,6 +2,8 @@
 
 import ast
 import graphlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -133,3 +135,22 @@ def test_no_cycles():
 )
 def test_offences_are_seen(name, source, offending):
     assert list(offences(name, source)) == offending
+
+
+PLOTS = ("matplotlib",)
+HEAVY = ("joblib", "pandas", "scipy", "sklearn", "tensorboard", "tensorflow_datasets")
+
+
+@pytest.mark.parametrize(
+    "name, unused",
+    [
+        ("tfrnnx", (*PLOTS, *HEAVY)),
+        ("tfrnnx.cli.export", (*PLOTS, *HEAVY)),
+        ("tfrnnx.cli.explain", HEAVY),
+    ],
+)
+def test_what_is_not_used_is_not_imported(name, unused):
+    # Keras imports some of them where they are installed, and does without where they are not.
+    program = f"import sys\nfor name in {unused}: sys.modules[name] = None\nimport {name}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

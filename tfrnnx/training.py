@@ -8,7 +8,6 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
-from sklearn.model_selection import train_test_split
 
 from tfrnnx.data import ImageSet, LabelledImages, majority_sequences
 from tfrnnx.errors import ConfigError, ModelFileError
@@ -164,6 +163,9 @@ def test_sequences(data: ImageSet, config: TrainConfig) -> tf.data.Dataset:
 
 def _split(images: LabelledImages, seed: int) -> tuple[LabelledImages, LabelledImages]:
     """Return training and validation images, stratified."""
+    # Imported here, as bin/explain and tfrnnx.report come by this module and do not split.
+    from sklearn.model_selection import train_test_split
+
     training, validation = train_test_split(
         np.arange(len(images)),
         test_size=_VALIDATION_SHARE,

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.filterwarnings(  # in Keras, on saving
     "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
 )
 
-EPOCHS = 3
+EPOCHS = 5
 
 
 @pytest.fixture(scope="module", params=["mixed_float16", "mixed_bfloat16"])
@@ -33,8 +33,8 @@ def mixed(request, tmp_path_factory):
 def test_it_learns(mixed):
     found, _, _ = mixed
     first, *_, last = found.read_history()
-    # float32 gets as far: from 2.3, a guess, to 0.5.
-    assert first["loss"] > 1.5 and last["val_loss"] < 0.7
+    # As in float32, which gets from 2.1 to 0.31 and an accuracy of 0.9.
+    assert first["loss"] > 1.5 and last["val_loss"] < 0.5
     assert found.read_results()["accuracy"] > 0.8
 
 

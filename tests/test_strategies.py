@@ -25,6 +25,7 @@ pytestmark = pytest.mark.filterwarnings(  # in Keras, on saving
 # 7, of the last validation batch of 1 one device gets nothing. Without dropout, for devices draw
 # masks of their own parts.
 IMAGES = 302
+NONE = -1  # no device
 CONFIG = TrainConfig("rlstm", epochs=2, dropout=0.0).resolved(IMAGES)
 
 
@@ -117,29 +118,32 @@ def test_with_dropout_and_scaled_losses_two_devices_go_on_as_if_not_interrupted(
     assert fork(train_with_dropout, tmp_path) == 0
 
 
+def assert_scaled(strategy, infinite):
+    """Take a step for which the gradient is infinite on one device, or on none."""
+    with strategy.scope():
+        weights = keras.Variable([1.0, 2.0])
+        optimizer = LossScaling(ClippedAdam(0.1), initial_scale=8.0)
+        optimizer.build([weights])
+
+    @tf.function
+    def step():
+        device = tf.distribute.get_replica_context().replica_id_in_sync_group
+        gradient = tf.where(tf.equal(device, infinite), np.inf, 8.0)
+        optimizer.apply([gradient * tf.ones(2)], [weights])
+
+    strategy.run(step)
+    taken = infinite == NONE
+    expected = [0.9, 1.9] if taken else [1.0, 2.0]
+    np.testing.assert_allclose(weights.numpy(), expected, atol=1e-5)
+    assert optimizer.dynamic_scale.numpy() == (8.0 if taken else 4.0)
+    assert optimizer.iterations.numpy() == 1
+    assert optimizer.inner_optimizer.iterations.numpy() == taken
+
+
 def scale_losses():
     for strategy in (two_devices(), strategies["none"]()):
-        devices = range(strategy.num_replicas_in_sync)
-        for infinite in (*devices, None):
-            with strategy.scope():
-                weights = keras.Variable([1.0, 2.0])
-                optimizer = LossScaling(ClippedAdam(0.1), initial_scale=8.0)
-                optimizer.build([weights])
-
-            @tf.function
-            def step(optimizer=optimizer, weights=weights, infinite=infinite):
-                device = tf.distribute.get_replica_context().replica_id_in_sync_group
-                gradient = np.inf if infinite is not None else 8.0
-                here = tf.equal(device, infinite if infinite is not None else 0)
-                optimizer.apply([tf.where(here, gradient, 8.0) * tf.ones(2)], [weights])
-
-            strategy.run(step)
-            taken = infinite is None
-            expected = np.array([0.9, 1.9]) if taken else np.array([1.0, 2.0])
-            np.testing.assert_allclose(weights.numpy(), expected, atol=1e-5)
-            assert optimizer.dynamic_scale.numpy() == (8.0 if taken else 4.0)
-            assert optimizer.iterations.numpy() == 1
-            assert optimizer.inner_optimizer.iterations.numpy() == taken
+        for infinite in (NONE, *range(strategy.num_replicas_in_sync)):
+            assert_scaled(strategy, infinite)
 
 
 def test_a_gradient_that_is_infinite_on_any_device_is_skipped_on_all_and_counted():

@@ -65,7 +65,8 @@ def _define_flags() -> None:
         _DEFAULTS["precision"],
         PRECISIONS,
         "What the layers compute with: Keras's dtype policies. Weights and logits are float32; "
-        "mixed_float16 scales the loss. It pays on GPUs and TPUs, not on CPUs.",
+        "mixed_float16 scales the loss. mixed_bfloat16 suits TPUs, GPUs and the latest CPUs, "
+        "mixed_float16 GPUs.",
     )
     flags.DEFINE_enum(
         "strategy",

@@ -41,19 +41,23 @@ def result(code, out, err):
     return Result(code, out, "".join(lines))
 
 
+def fork(function, *arguments):
+    """Call a function in a fork; return the exit code."""
+    process = _forks.Process(target=function, args=arguments)
+    process.start()
+    process.join(SECONDS)
+    if process.is_alive():
+        process.kill()
+        raise TimeoutError(f"{function} {arguments}")
+    return process.exitcode
+
+
 def run(program, *arguments, cwd, **environment):
     """Run a program in a fork."""
     with tempfile.TemporaryDirectory() as folder:
         streams = [Path(folder, name) for name in ("out", "err")]
-        process = _forks.Process(
-            target=_run, args=(program, [str(a) for a in arguments], cwd, streams, environment)
-        )
-        process.start()
-        process.join(SECONDS)
-        if process.is_alive():
-            process.kill()
-            raise TimeoutError(f"{program} {arguments}")
-        return result(process.exitcode, *(stream.read_text() for stream in streams))
+        code = fork(_run, program, [str(a) for a in arguments], cwd, streams, environment)
+        return result(code, *(stream.read_text() for stream in streams))
 
 
 def _run(program, arguments, cwd, streams, environment):

@@ -8,6 +8,7 @@ import resource
 import shutil
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import joblib
@@ -385,6 +386,18 @@ def test_overwriting_removes_the_other_study(small, tmp_path):
     study.open(other, overwrite=True)
     assert not study.finished() and not study.cells.exists()
     study.open(other)
+
+
+def test_a_study_from_before_there_was_a_precision_is_one_of_float32(tmp_path):
+    study = Study(tmp_path / "study")
+    study.open(SMALL)
+    written = json.loads(study.config.read_text())
+    assert written.pop("precision") == "float32"
+    study.config.write_text(json.dumps(written))
+    study.open(SMALL)
+    with pytest.raises(ConfigError, match="precision='float32' there and 'mixed_bfloat16' here"):
+        study.open(replace(SMALL, precision="mixed_bfloat16"))
+    assert replace(SMALL, precision="mixed_float16").training(CELL, 99).precision == "mixed_float16"
 
 
 def test_the_thesis_variants_are_trained_as_their_names_say():

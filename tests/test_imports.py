@@ -25,6 +25,7 @@ ORDER = [
     "handlers",
     "models",
     "losses",
+    "optimizers",
     "files",
     "data",
     "targets",
@@ -49,7 +50,17 @@ ORDER = [
 # Beside the line of explaining: nothing of these but what is listed.
 BESIDE = {
     "data": {"errors", "checks", "registry", "files"},
-    "training": {"errors", "data", "files", "losses", "models", "runs", "saved"},
+    "training": {
+        "errors",
+        "registry",
+        "data",
+        "files",
+        "losses",
+        "models",
+        "optimizers",
+        "runs",
+        "saved",
+    },
     "models": {"errors", "checks", "registry", "layers"},
     "flipping": {"errors", "checks"},
     "metrics": {"errors", "registry", "flipping"},

@@ -53,6 +53,7 @@ def test_zeros_are_chosen_by_the_size_of_the_data_set():
         ("learning_rate", -1e-3),
         ("learning_rate", float("inf")),
         ("learning_rate", float("nan")),
+        ("precision", "float16"),
     ],
 )
 def test_values_outside_their_range_are_refused(name, value):
@@ -72,6 +73,17 @@ def test_the_configuration_is_written_down_and_read_again(tmp_path):
         "epochs": 3,
         "seed": 0,
     }
+
+
+def test_a_configuration_from_before_there_was_a_precision_is_one_of_float32(run):
+    written = json.loads(run.config.read_text())
+    assert written.pop("precision") == "float32"
+    run.config.write_text(json.dumps(written))
+    before = files(run.folder)
+    run.open(CONFIG)
+    assert files(run.folder) == before
+    with pytest.raises(ConfigError, match="precision='float32' there and 'mixed_float16' here"):
+        run.open(replace(CONFIG, precision="mixed_float16"))
 
 
 def test_a_run_is_found_by_its_model(run):

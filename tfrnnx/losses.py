@@ -19,4 +19,20 @@ class PseudoClassCrossentropy(keras.losses.Loss):
         """Return the loss of every sample."""
         logits = tf.concat([y_pred, tf.zeros_like(y_pred[:, :1])], -1)
         labels = tf.cast(tf.reshape(y_true, [-1]), tf.int32)
-        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        return _evenly(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+
+
+def _evenly(losses: tf.Tensor) -> tf.Tensor:
+    """Have every sample of a batch that several devices share count alike in the gradient.
+
+    Keras takes the mean of the devices' means. Where they got parts of different sizes, as of an
+    epoch's last batch, a sample of a small part would count more. The values stay as they are:
+    what Keras reports weighs them by the sizes of the parts.
+    """
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return losses
+    size = tf.cast(tf.size(losses), losses.dtype)
+    mean_size = context.all_reduce(tf.distribute.ReduceOp.MEAN, size)
+    share = size / mean_size
+    return share * losses + tf.stop_gradient((1 - share) * losses)

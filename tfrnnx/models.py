@@ -60,11 +60,12 @@ class Blocks:
 
     def recurrent(self, x: keras.KerasTensor, cell: keras.layers.Layer) -> keras.KerasTensor:
         """Return the cell's last output (batch, units), with dropout before and after."""
-        if self.dropout:
-            kind = (
-                keras.layers.SpatialDropout1D if self.stationary_dropout else keras.layers.Dropout
-            )
-            x = kind(self.dropout, dtype=self.dtype, name="input_dropout")(x)
+        if self.dropout and self.stationary_dropout:
+            # Keras saves this layer's dtype without its policy: loaded, it computes in that dtype.
+            dtype = _float_policy(self.dtype).variable_dtype
+            x = keras.layers.SpatialDropout1D(self.dropout, dtype=dtype, name="input_dropout")(x)
+        elif self.dropout:
+            x = keras.layers.Dropout(self.dropout, dtype=self.dtype, name="input_dropout")(x)
         x = keras.layers.RNN(cell, unroll=self.unroll, dtype=self.dtype, name="recurrent")(x)
         if self.dropout:
             x = keras.layers.Dropout(self.dropout, dtype=self.dtype, name="output_dropout")(x)
@@ -105,7 +106,8 @@ def build(
         dropout: rate in [0, 1) of the inputs of the recurrent layer and of the logits' layer.
         stationary_dropout: draw one mask for all steps, instead of one a step.
         unroll: unroll the time steps (faster up to some tens of steps), or run a while loop.
-        dtype: a Keras dtype or policy for all layers, such as "float64". None: Keras's default.
+        dtype: a Keras dtype or policy for all layers, such as "float64" or "mixed_float16", but
+            the logits' layer, which computes in the dtype of the weights. None: Keras's default.
         name: of the model; the architecture's name by default.
         **widths: sizes of the architecture's layers, to deviate from the thesis.
 
@@ -146,7 +148,9 @@ def build(
     policy = _float_policy(dtype)
     x = keras.Input(input_shape, dtype=policy.variable_dtype, name="sequence")
     features = architecture(Blocks(dropout, stationary_dropout, unroll, dtype), x, **widths)
-    logits = layers.Dense(classes, rectify=False, dtype=dtype, name="logits")(features)
+    # The logits are as precise as the weights, whatever the other layers compute with.
+    last = layers.Dense(classes, rectify=False, dtype=policy.variable_dtype, name="logits")
+    logits = last(features)
     return keras.Model(x, logits, name=name or arch)
 
 

@@ -15,6 +15,7 @@ from tfrnnx.files import atomic, is_partial, locked, output_error, remove_partia
 
 _SMALL_SET = 5_000
 _LARGEST_SEED = 2**32 - 1  # NumPy's
+PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 _VERSIONS_OF = ("tfrnnx", "keras", "tensorflow", "numpy")
 
 
@@ -37,6 +38,7 @@ class TrainConfig:
         items: images in a sequence.
         majority: how many of them are of the label's class.
         step_columns: columns of a time step.
+        precision: one of PRECISIONS, Keras's dtype policies; weights and logits are float32.
     """
 
     arch: str
@@ -51,6 +53,7 @@ class TrainConfig:
     items: int = 3
     majority: int = 2
     step_columns: int = 7
+    precision: str = "float32"
 
     def resolved(self, images: int) -> "TrainConfig":
         """Return the configuration with every 0 replaced, for a set of so many images.
@@ -65,6 +68,11 @@ class TrainConfig:
             raise ConfigError(f"Expected seed <= {_LARGEST_SEED}. Received: {self.seed}")
         if not 0 < self.learning_rate < float("inf"):
             raise ConfigError(f"Expected a learning_rate > 0. Received: {self.learning_rate}")
+        if self.precision not in PRECISIONS:
+            raise ConfigError(
+                f"Expected precision to be one of {', '.join(PRECISIONS)}. "
+                f"Received: {self.precision}"
+            )
         small = images < _SMALL_SET
         epochs = self.epochs or (60 if small else 10)
         return replace(
@@ -169,8 +177,7 @@ class Run:
         try:
             if not self.config.is_file():
                 return None
-            there = json.loads(self.config.read_text(encoding="utf-8"))
-            return TrainConfig(**{field.name: there[field.name] for field in fields(TrainConfig)})
+            return from_json(TrainConfig, self.config.read_text(encoding="utf-8"))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(
                 f"Expected the configuration of a training run in {self.config}. Received: "
@@ -225,6 +232,16 @@ class Run:
             writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()
             writer.writerows({**row, "epoch": int(row["epoch"])} for row in rows)
+
+
+def from_json(kind: type[Any], text: str) -> Any:
+    """Return the configuration in a JSON text, which may hold more than its fields.
+
+    Raises:
+        ValueError, KeyError, TypeError: if it is none.
+    """
+    there = {"precision": TrainConfig.precision, **json.loads(text)}  # older ones have none
+    return kind(**{field.name: there[field.name] for field in fields(kind)})
 
 
 def check_same(folder: Path, there: dict[str, Any], here: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """Train a network on majority sequences, so that an interrupted training can be gone on with."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from tfrnnx.errors import ConfigError, ModelFileError
 from tfrnnx.files import atomic, output_error
 from tfrnnx.losses import PseudoClassCrossentropy
 from tfrnnx.models import build
+from tfrnnx.optimizers import ClippedAdam, LossScaling
+from tfrnnx.registry import Registry
 from tfrnnx.runs import Run, TrainConfig
 from tfrnnx.saved import load_model
 
@@ -22,6 +24,17 @@ _VALIDATION_SHARE = 0.1
 _WARM_UP_SHARE = 0.05
 _FIRST_LEARNING_RATE, _LAST_LEARNING_RATE = 0.05, 0.01  # as shares of the peak
 _CLIP_NORM = 1.0
+
+strategies: Registry[Callable[[], tf.distribute.Strategy]] = Registry("strategy")
+strategies.register("none")(tf.distribute.get_strategy)
+
+
+@strategies.register("mirrored")
+def mirrored() -> tf.distribute.Strategy:
+    """Return a strategy in which all devices of this machine share every batch."""
+    # Gradients this small are summed on one device as fast as by collective operations, which
+    # loss scaling was seen to mix up.
+    return tf.distribute.MirroredStrategy(cross_device_ops=tf.distribute.ReductionToOneDevice())
 
 
 class _KeepState(keras.callbacks.Callback):
@@ -77,35 +90,56 @@ def is_stale(history: list[dict[str, float]], patience: int) -> bool:
     return bool(history) and len(history) - 1 - best_epoch(history) >= patience
 
 
-def check(config: TrainConfig, data: ImageSet) -> None:
+def check(
+    config: TrainConfig, data: ImageSet, strategy: tf.distribute.Strategy | None = None
+) -> None:
     """Check that a network can be trained so, before anything is written.
 
     Args:
         config: resolved for the data set.
         data: the data set.
+        strategy: as for `train`.
 
     Raises:
         ConfigError: naming the parameter that does not fit.
         DataError: if a class has too few images for the majority.
     """
-    _, validation = _split(data.train, config.seed)
+    training, validation = _split(data.train, config.seed)
+    devices = (strategy or strategies["none"]()).num_replicas_in_sync
+    # Keras cannot start with a batch whose parts differ in size; others may.
+    if min(config.batch_size, len(training)) % devices or len(validation) < devices:
+        raise ConfigError(
+            f"Expected batch_size to be a multiple of {devices}, the devices that share a batch, "
+            f"and at most {len(training)}, the training images. Received: {config.batch_size}"
+        )
     for images in (data.test, validation):  # training images are more than these
         _sequences(images, config, batch_size=config.batch_size)
     _new_model(config, data)
 
 
-def train(config: TrainConfig, data: ImageSet, run: Run, verbose: int = 1) -> keras.Model:
+def train(
+    config: TrainConfig,
+    data: ImageSet,
+    run: Run,
+    verbose: int = 1,
+    strategy: tf.distribute.Strategy | None = None,
+) -> keras.Model:
     """Train a network, or go on with a training that was interrupted.
 
     Adam, fresh compositions every epoch, a warm-up and a cosine decay of the learning rate. The
     weights of the epoch with the least validation loss are kept. Validation images are split off
     the training images: test images decide nothing.
 
+    Several devices share every batch, and take the step that one device would take, up to the
+    order of sums and to dropout, whose masks are the same on all devices. A run that began on one
+    device may go on on several, and the other way round.
+
     Args:
         config: resolved for the data set.
         data: the data set.
         run: opened for this configuration.
         verbose: 1 shows Keras's progress bar, 2 prints a line an epoch, 0 nothing.
+        strategy: which devices train, one of `strategies`. None: that of the scope this is in.
 
     Returns:
         The model with the best weights, also in the run's model.keras.
@@ -118,17 +152,22 @@ def train(config: TrainConfig, data: ImageSet, run: Run, verbose: int = 1) -> ke
     keras.utils.set_random_seed(config.seed)
     training, validation = _split(data.train, config.seed)
     steps = -(-len(training) // config.batch_size)
-    if run.last.is_file():
-        model = _resumed(run)
-    else:
-        model = _new_model(config, data)
-        model.compile(
-            _optimizer(config, steps),
-            PseudoClassCrossentropy(),
-            metrics=["accuracy"],
-            jit_compile=False,  # compiling takes longer than it saves at these sizes
-        )
-    finished = int(model.optimizer.iterations) // steps
+    chosen = strategy or strategies["none"]()
+    with chosen.scope():  # where the variables of the model and its optimizer are made
+        if run.last.is_file():
+            model = _resumed(run)
+        else:
+            model = _new_model(config, data)
+            model.compile(
+                _optimizer(config, steps),
+                PseudoClassCrossentropy(),
+                metrics=["accuracy"],
+                jit_compile=False,  # compiling takes longer than it saves at these sizes
+            )
+    # All devices get a part of the first batch, and parts of one size.
+    devices = chosen.num_replicas_in_sync
+    validation_batch = min(EVALUATION_BATCH, len(validation)) // devices * devices
+    finished = int(model.optimizer.iterations.numpy()) // steps
     history = run.read_history()[:finished]
     if len(history) < finished:
         raise run.damaged(run.history, f"{len(history)} of {finished} epochs")
@@ -142,7 +181,9 @@ def train(config: TrainConfig, data: ImageSet, run: Run, verbose: int = 1) -> ke
                     epochs=None,
                     first_epoch=finished,
                 ),
-                validation_data=_for_fit(validation, config, shuffle=False),
+                validation_data=_for_fit(
+                    validation, config, batch_size=validation_batch, shuffle=False
+                ),
                 initial_epoch=finished,
                 epochs=config.epochs,
                 steps_per_epoch=steps,
@@ -186,6 +227,7 @@ def _new_model(config: TrainConfig, data: ImageSet) -> keras.Model:
         classes=len(data.class_names),
         dropout=config.dropout,
         stationary_dropout=config.stationary_dropout,
+        dtype=config.precision,
     )
 
 
@@ -197,7 +239,7 @@ def _resumed(run: Run) -> keras.Model:
     # Keras does not save how far dropout's random numbers are: one draw for every step so far.
     for variable in model.non_trainable_variables:
         if variable.name == "seed_generator_state":
-            variable.assign([variable[0], model.optimizer.iterations])
+            variable.assign([variable.numpy()[0], model.optimizer.iterations.numpy()])
     return model
 
 
@@ -218,7 +260,8 @@ def _optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
         decay_steps=total - warm_up,
         alpha=_LAST_LEARNING_RATE,
     )
-    return keras.optimizers.Adam(schedule, clipnorm=_CLIP_NORM)
+    optimizer = ClippedAdam(schedule, norm=_CLIP_NORM)
+    return LossScaling(optimizer) if config.precision == "mixed_float16" else optimizer
 
 
 def _sequences(images: LabelledImages, config: TrainConfig, **options) -> tf.data.Dataset:

@@ -46,6 +46,9 @@ def start(
             logging.set_verbosity(logging.WARNING)
             tf.get_logger().setLevel("WARNING")
         warnings.showwarning = _show_warning
+        for gpu in tf.config.list_physical_devices("GPU"):
+            # Else TensorFlow takes all of its memory, and another program finds none.
+            tf.config.experimental.set_memory_growth(gpu, True)
         try:
             if len(argv) > 1:
                 raise flags.Error(f"Expected flags only. Received: {' '.join(argv[1:])}")

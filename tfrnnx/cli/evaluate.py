@@ -32,6 +32,7 @@ from tfrnnx.evaluate import (
 )
 from tfrnnx.methods import get_method, methods
 from tfrnnx.models import architectures
+from tfrnnx.runs import PRECISIONS
 
 FLAGS = flags.FLAGS
 _DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(StudyConfig)}
@@ -91,6 +92,7 @@ def _define_flags() -> None:
     flags.DEFINE_integer("items", _DEFAULTS["items"], "Images in a sequence.")
     flags.DEFINE_integer("majority", _DEFAULTS["majority"], "How many of them share the class.")
     flags.DEFINE_integer("step_columns", _DEFAULTS["step_columns"], "Columns of a time step.")
+    flags.DEFINE_enum("precision", _DEFAULTS["precision"], PRECISIONS, "As for bin/train.")
     flags.DEFINE_string("out", "saved_models/study", "The study's folder.")
     flags.DEFINE_bool("overwrite", False, "Remove another study in that folder first.")
 

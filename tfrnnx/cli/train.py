@@ -18,8 +18,8 @@ from tfrnnx.cli.common import start
 from tfrnnx.data import datasets, load
 from tfrnnx.models import architectures
 from tfrnnx.report import report
-from tfrnnx.runs import Run, TrainConfig
-from tfrnnx.training import check, train
+from tfrnnx.runs import PRECISIONS, Run, TrainConfig
+from tfrnnx.training import check, strategies, train
 
 FLAGS = flags.FLAGS
 _DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(TrainConfig)}
@@ -60,6 +60,23 @@ def _define_flags() -> None:
     flags.DEFINE_integer("items", _DEFAULTS["items"], "Images in a sequence.")
     flags.DEFINE_integer("majority", _DEFAULTS["majority"], "How many of them share the class.")
     flags.DEFINE_integer("step_columns", _DEFAULTS["step_columns"], "Columns of a time step.")
+    flags.DEFINE_enum(
+        "precision",
+        _DEFAULTS["precision"],
+        PRECISIONS,
+        "What the layers compute with: Keras's dtype policies. Weights and logits are float32; "
+        "mixed_float16 scales the loss. mixed_bfloat16 suits TPUs, GPUs and the latest CPUs, "
+        "mixed_float16 GPUs.",
+    )
+    flags.DEFINE_enum(
+        "strategy",
+        "none",
+        strategies.names(),
+        "mirrored trains on all GPUs of this machine, by tf.distribute.MirroredStrategy. A batch "
+        "of --batch_size, a multiple of their number, is shared by them, so that the result is "
+        "that of one device: neither it nor --learning_rate needs scaling. Keras 3 cannot train "
+        "on several machines (keras#20585).",
+    )
     flags.DEFINE_string("out", None, "The run's folder. By default saved_models/<dataset>-<arch>.")
     flags.DEFINE_bool("overwrite", False, "Remove another run in that folder first.")
     flags.mark_flag_as_required("arch")
@@ -70,14 +87,15 @@ def _train() -> None:
     out = Path(FLAGS.out or f"saved_models/{FLAGS.dataset}-{FLAGS.arch}")
     data = load(FLAGS.dataset, FLAGS.data_dir)
     config = TrainConfig(**values).resolved(len(data.train))
-    check(config, data)
+    strategy = strategies[FLAGS.strategy]()
+    check(config, data, strategy)
     run = Run(out)
     with run.locked():
         run.open(config, FLAGS.overwrite)
         results = run.read_results()
         if results is None:
             verbose = 1 if sys.stdout.isatty() else 2
-            model = train(config, data, run, verbose)
+            model = train(config, data, run, verbose, strategy)
             print("Explaining the test sequences")
             results = report(model, data, config, run, verbose)
     _print_table(results, run)

@@ -54,6 +54,7 @@ class StudyConfig:
         items: images in a sequence.
         majority: how many of them are of the label's class.
         step_columns: columns of a time step.
+        precision: of training, as in `TrainConfig`.
     """
 
     folds: int = 7
@@ -68,6 +69,7 @@ class StudyConfig:
     items: int = TrainConfig.items
     majority: int = TrainConfig.majority
     step_columns: int = TrainConfig.step_columns
+    precision: str = TrainConfig.precision
 
     def check(self) -> None:
         """Check what is not checked with a data set.
@@ -102,4 +104,5 @@ class StudyConfig:
             items=self.items,
             majority=self.majority,
             step_columns=self.step_columns,
+            precision=self.precision,
         ).resolved(images)

@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from tfrnnx.evaluate.config import Cell, StudyConfig
 from tfrnnx.evaluate.scoring import RANDOM
 from tfrnnx.files import is_partial, locked, output_error, remove_partials, write_json
 from tfrnnx.metrics import metrics
-from tfrnnx.runs import Run, check_same
+from tfrnnx.runs import Run, check_same, from_json
 
 
 class Study:
@@ -68,8 +68,7 @@ class Study:
         try:
             if not self.config.is_file():
                 return None
-            there = json.loads(self.config.read_text(encoding="utf-8"))
-            return {field.name: there[field.name] for field in fields(StudyConfig)}
+            return asdict(from_json(StudyConfig, self.config.read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(
                 f"Expected the configuration of a study in {self.config}. Received: something "

@@ -14,6 +14,7 @@ ROOT = Path(tfrnnx.__file__).parent
 ORDER = [
     "errors",
     "checks",
+    "engines",
     "registry",
     "rules",
     "sampling",
@@ -38,6 +39,7 @@ ORDER = [
     "metrics",
     "runs",
     "training",
+    "shards",
     "plots",
     "report",
     "evaluate",

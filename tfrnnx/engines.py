@@ -42,10 +42,11 @@ class Engine:
     address: str | None = None
 
     def check(self) -> None:
-        """Check the attributes.
+        """Check the attributes, and that there is such an engine.
 
         Raises:
-            ConfigError: naming the one that does not fit.
+            ConfigError: naming the attribute that does not fit.
+            EngineError: if Ray is not installed, or nothing answers at its address.
         """
         if self.name not in ENGINES:
             raise ConfigError(
@@ -62,6 +63,9 @@ class Engine:
                 "Expected the engine ray beside the address of a cluster. Received: local and "
                 f"{self.address}"
             )
+        if self.name == "ray":
+            _package()
+            _ping(self.address)
 
     def run(
         self,
@@ -87,8 +91,8 @@ class Engine:
                 raised, and the other tasks are ended.
 
         Raises:
-            ConfigError: as `check`.
-            EngineError: if Ray is not installed or does not answer, or a process was killed.
+            ConfigError, EngineError: as `check`.
+            EngineError: if Ray does not start, or a process was killed.
             TfrnnxError: of a task, unless `keep_going`.
         """
         self.check()
@@ -191,7 +195,7 @@ def _result(ray: Any, finished: Any) -> tuple[Any, bool]:
     try:
         result = ray.get(finished)
     except ray.exceptions.RayTaskError as error:
-        if "failed to import" not in str(error):
+        if "No module named" not in str(error):
             raise  # a defect
         raise EngineError(
             "Expected tfrnnx and its packages on every node of the cluster, in the versions of "
@@ -205,40 +209,49 @@ def _result(ray: Any, finished: Any) -> tuple[Any, bool]:
     return result, isinstance(result, TfrnnxError)
 
 
-@contextmanager
-def _connected(address: str | None) -> Iterator[Any]:
-    """Yield the module `ray`, connected; a connection that was there before remains."""
+def _package() -> Any:
+    """Return the module `ray`, imported by name: type checkers need not find what is optional."""
     try:
-        # By name, because the package is optional: type checkers need not find it.
-        ray: Any = importlib.import_module("ray")
+        return importlib.import_module("ray")
     except ImportError as error:
         raise EngineError(
             "Expected the package ray, for the engine of that name. Received: "
             f"{error}; pip install 'tfrnnx[ray]'"
         ) from None
+
+
+def _ping(address: str | None) -> None:
+    """Check that something listens at host:port: Ray would try for minutes."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), _ANSWER_SECONDS).close()
+        except (OSError, OverflowError) as error:
+            raise _silent(address, error) from error
+
+
+def _silent(address: str | None, error: Exception) -> EngineError:
+    reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return EngineError(
+        "Expected a Ray cluster at the address: auto, host:port or ray://host:port. Received: "
+        f"{address}: {reason}; ray start --head starts one"
+    )
+
+
+@contextmanager
+def _connected(address: str | None) -> Iterator[Any]:
+    """Yield the module `ray`, connected; a connection that was there before remains."""
+    ray = _package()
     if ray.is_initialized():
         yield ray
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers
     options = {"include_dashboard": False} if address is None else {}
     try:
-        if address is not None:
-            _answers(address)
         ray.init(address or "local", log_to_driver=False, logging_level="ERROR", **options)
     except Exception as error:  # Ray raises many kinds
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise EngineError(
-            "Expected a Ray cluster at the address: auto, host:port or ray://host:port. "
-            f"Received: {address}: {reason}; ray start --head starts one"
-        ) from error
+        raise _silent(address, error) from error
     try:
         yield ray
     finally:
         ray.shutdown()
-
-
-def _answers(address: str) -> None:
-    """Raise OSError unless something listens at the address: Ray would try for minutes."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if colon and port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), _ANSWER_SECONDS).close()

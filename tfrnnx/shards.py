@@ -14,10 +14,18 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfrnnx.data import read_inputs
 from tfrnnx.engines import Engine
-from tfrnnx.errors import DataError, InputError, ModelFileError, OutputError, TfrnnxError
+from tfrnnx.errors import (
+    DataError,
+    EngineError,
+    InputError,
+    ModelFileError,
+    OutputError,
+    TfrnnxError,
+)
 from tfrnnx.explain import Explainer, Explanation, FullExplanation
 from tfrnnx.files import atomic, is_partial, locked, output_error, remove_partials, write_json
 from tfrnnx.runs import check_same, read_config, versions
@@ -158,6 +166,7 @@ class BulkExplanation:
                 raise
             except OSError as error:
                 raise output_error(self._out, error) from error
+            stack.callback(remove_partials, self._out)  # of processes that were lost
             remove_partials(self._out)
             yield from self._engine.run(
                 _explain_shard, self._plan, self.missing, threads=THREADS, keep_going=True
@@ -228,19 +237,25 @@ def _explain_shard(plan: _Plan, shard: Path) -> None:
     explainers = plan.explainers()
     some = next(iter(explainers.values()))
     x = read_inputs(shard, [spec.name for spec in some.input_specs], mapped=True)
-    counts = {len(part) if part.ndim else None for part in keras.tree.flatten(x)}
-    count = counts.pop()
-    if counts or count is None:
-        shapes = ", ".join(str(part.shape) for part in keras.tree.flatten(x))
-        raise InputError(f"Expected as many samples of every input. Received: shapes {shapes}")
+    parts = keras.tree.flatten(x)
+    count = len(parts[0]) if parts[0].ndim else 0
+    if not count or any(part.shape[:1] != (count,) for part in parts):
+        shapes = ", ".join(str(part.shape) for part in parts)
+        raise InputError(f"Expected samples, as many of every input. Received: shapes {shapes}")
 
     def batches() -> Iterator[dict[str, np.ndarray]]:
         for start in range(0, max(1, count), EVALUATION_BATCH):
             batch = slice(start, start + EVALUATION_BATCH)
             part = keras.tree.map_structure(operator.itemgetter(batch), x)
-            explained = {
-                name: explainer.explain(part, plan.target) for name, explainer in explainers.items()
-            }
+            try:
+                explained = {
+                    name: explainer.explain(part, plan.target)
+                    for name, explainer in explainers.items()
+                }
+            except tf.errors.OpError as error:  # for want of memory, say
+                raise EngineError(
+                    f"Expected to explain {EVALUATION_BATCH} samples at once. Received: {error}"
+                ) from error
             yield named_arrays(explained, some.output_names, plan.target)
 
     with atomic(plan.result(shard)) as fresh:

@@ -139,7 +139,8 @@ def test_bad_shards_are_named_and_the_others_finished(home, tmp_path, jobs):
     truncated = (home / "shards" / "a.npy").read_bytes()[:1000]
     (tmp_path / "shards" / "truncated.npy").write_bytes(truncated)
     flags = (f"--model={home / 'model.keras'}", *FLAGS[1:], "--shards=shards", "--out=out")
-    result = run("explain", *flags, f"--jobs={jobs}", cwd=tmp_path)
+    # Not in a fork, in which joblib's processes were seen to hang.
+    result = finish(start("explain", *flags, f"--jobs={jobs}", cwd=tmp_path))
     assert result.code == 1
     *lines, last = result.err.splitlines()
     said = (re.match(r"error: .*/shards/(\w+).npy: (Expected .* Received: .*)", x) for x in lines)
@@ -158,7 +159,7 @@ def test_every_engine_has_the_same_bits(home, tmp_path, name, request):
     if engine.address:
         given = (given[0], f"--address={engine.address}")
     flags = (f"--model={home / 'model.keras'}", *FLAGS[1:], f"--shards={home / 'shards'}")
-    result = run("explain", *flags, *given, "--out=out", cwd=tmp_path)
+    result = finish(start("explain", *flags, *given, "--out=out", cwd=tmp_path))
     assert result.code == 0, result.err
     assert "explained 4 of 4 shards" in result.out
     assert_same_bytes(tmp_path / "out", home / "out")

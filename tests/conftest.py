@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 # Before TensorFlow is imported: no log lines of the C++ side, in subprocesses neither.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -24,3 +25,40 @@ def eagerly():
     tf.config.run_functions_eagerly(True)
     yield
     tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture(scope="session")
+def start_cluster():
+    """A function that starts a Ray cluster of two nodes with one core each."""
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'tfrnnx[ray]'")
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # Processes of Ray find functions of the tests where pytest does.
+    here, before = str(Path(__file__).parent), os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (here, before)))
+    from ray.cluster_utils import Cluster
+
+    started = []
+
+    def start():
+        node = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
+        cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+        started.append(cluster)
+        other = cluster.add_node(**node)
+        cluster.wait_for_nodes(300)
+        return cluster, other
+
+    yield start
+    for cluster in started:
+        cluster.shutdown()
+    if before is None:
+        del os.environ["PYTHONPATH"]
+    else:
+        os.environ["PYTHONPATH"] = before
+
+
+@pytest.fixture(scope="session")
+def cluster(start_cluster):
+    """An engine on a cluster whose nodes remain."""
+    from tfrnnx.engines import Engine
+
+    return Engine("ray", address=start_cluster()[0].address)

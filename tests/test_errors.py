@@ -46,6 +46,7 @@ def assert_refused(call, error, builtin, *said):
         (errors.ModelFileError, OSError),
         (errors.DataError, OSError),
         (errors.OutputError, OSError),
+        (errors.EngineError, RuntimeError),
     ],
 )
 def test_errors_are_built_in_ones_too(error, builtin):

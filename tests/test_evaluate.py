@@ -18,9 +18,9 @@ import tensorflow as tf
 from programs import finish, run, start
 
 from tfrnnx.data import load
+from tfrnnx.engines import Engine, limit_threads
 from tfrnnx.errors import ConfigError, ModelFileError, OutputError, StudyError
 from tfrnnx.evaluate import METHODS, PARAMETERS, Cell, Study, StudyConfig, run_cells, write_results
-from tfrnnx.evaluate.cells import limit_threads
 from tfrnnx.evaluate.results import COLUMNS
 from tfrnnx.evaluate.scoring import RANDOM
 from tfrnnx.methods import get_method
@@ -192,7 +192,7 @@ def test_a_cells_model_loads_and_is_explained_with_one_command(quick, tmp_path):
         ("--fold=2", r"--fold to be in \[0, 1\]. Received: 2"),
         ("--fold=x", "--fold to be integers.* Received: x"),
         ("--fold=", r"--fold to be in \[0, 1\]. Received: none"),
-        ("--jobs=0", "--jobs >= 1. Received: 0"),
+        ("--jobs=0", "jobs to be an integer >= 1. Received: 0"),
         ("--test_sequences=-1", "test_sequences to be an integer >= 0. Received: -1"),
         ("--flip_sequences=0", "flip_sequences to be an integer >= 1. Received: 0"),
         ("--epochs=-1", "epochs >= 0. Received: -1"),
@@ -337,7 +337,7 @@ def test_cells_in_processes_give_what_they_give_one_after_the_other(small, tmp_p
     study = Study(tmp_path / "study")
     study.open(SMALL)
     other = Cell("shallow", "digits", 0)
-    run_cells(study, [CELL, other], SMALL, ["sa"], jobs=2, verbose=0)
+    run_cells(study, [CELL, other], SMALL, ["sa"], engine=Engine(jobs=2), verbose=0)
     here, there = study.read(CELL), small.read(CELL)
     assert study.read(other)["fold"] == 0
     assert here["accuracy"] == pytest.approx(there["accuracy"], abs=0.1)
@@ -364,7 +364,7 @@ def test_an_error_in_a_process_is_the_callers(tmp_path):
     study.open(SMALL)
     cells = [Cell("shallow", "digits", fold) for fold in (7, 8)]
     with pytest.raises(ConfigError, match=r"digits-shallow-[78]: Expected a fold in \[0, 1\]"):
-        run_cells(study, cells, SMALL, ["sa"], jobs=2, verbose=0)
+        run_cells(study, cells, SMALL, ["sa"], engine=Engine(jobs=2), verbose=0)
 
 
 def test_a_damaged_cell_is_named(small, tmp_path):

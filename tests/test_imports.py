@@ -16,6 +16,7 @@ ROOT = Path(tfrnnx.__file__).parent
 ORDER = [
     "errors",
     "checks",
+    "engines",
     "registry",
     "rules",
     "sampling",
@@ -41,6 +42,7 @@ ORDER = [
     "metrics",
     "runs",
     "training",
+    "shards",
     "plots",
     "report",
     "evaluate",

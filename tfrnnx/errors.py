@@ -48,7 +48,11 @@ class OutputError(TfrnnxError, OSError):
 
 
 class StudyError(TfrnnxError, RuntimeError):
-    """A study that cannot go on: a process that was killed, results that are not there yet."""
+    """A study that cannot go on: results that are not there yet."""
+
+
+class EngineError(TfrnnxError, RuntimeError):
+    """An engine that cannot work: Ray is missing or silent, or a process was killed."""
 
 
 class TfrnnxWarning(UserWarning):

@@ -4,7 +4,7 @@ import csv
 import importlib.metadata
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -174,15 +174,9 @@ class Run:
         Raises:
             ConfigError: if the file there is not a training run's.
         """
-        try:
-            if not self.config.is_file():
-                return None
-            return from_json(TrainConfig, self.config.read_text(encoding="utf-8"))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ConfigError(
-                f"Expected the configuration of a training run in {self.config}. Received: "
-                f"something else ({error!r}); remove it, or choose another folder with --out"
-            ) from None
+        names = [field.name for field in fields(TrainConfig)]
+        there = read_config(self.config, "a training run", names)
+        return None if there is None else TrainConfig(**there)
 
     def _remove(self) -> None:
         # The configuration goes last: as long as it is there, the folder is known to be a run.
@@ -234,14 +228,28 @@ class Run:
             writer.writerows({**row, "epoch": int(row["epoch"])} for row in rows)
 
 
-def from_json(kind: type[Any], text: str) -> Any:
-    """Return the configuration in a JSON text, which may hold more than its fields.
+def read_config(path: Path, what: str, names: Iterable[str]) -> dict[str, Any] | None:
+    """Return the named values of a configuration on disk, or None where there is none.
+
+    Args:
+        path: of the JSON file.
+        what: it configures, as messages call it.
+        names: that must be there; others are left out.
 
     Raises:
-        ValueError, KeyError, TypeError: if it is none.
+        ConfigError: if the file there is something else.
     """
-    there = {"precision": TrainConfig.precision, **json.loads(text)}  # older ones have none
-    return kind(**{field.name: there[field.name] for field in fields(kind)})
+    try:
+        if not path.is_file():
+            return None
+        there = json.loads(path.read_text(encoding="utf-8"))
+        there = {"precision": TrainConfig.precision, **there}  # older ones have none
+        return {name: there[name] for name in names}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"Expected the configuration of {what} in {path}. Received: something else "
+            f"({error!r}); remove it, or choose another folder with --out"
+        ) from None
 
 
 def check_same(folder: Path, there: dict[str, Any], here: dict[str, Any]) -> None:

@@ -8,6 +8,12 @@ import keras
 from tfrnnx.errors import ModelFileError
 
 
+def model_file(path: str | Path) -> Path:
+    """Return the `.keras` file, there or not, that a path for `load_model` stands for."""
+    path = Path(path)
+    return path / "model.keras" if path.is_dir() else path
+
+
 def load_model(path: str | Path, compile: bool = False) -> keras.Model:
     """Load a `.keras` file, or the `model.keras` of a folder that training wrote.
 
@@ -21,11 +27,9 @@ def load_model(path: str | Path, compile: bool = False) -> keras.Model:
     Raises:
         ModelFileError: for a file that is missing, truncated or not a Keras model.
     """
-    path = Path(path)
+    path = model_file(path)
     expected = "Expected a Keras model, a .keras file or a folder that bin/train wrote."
     try:
-        if path.is_dir():
-            path = path / "model.keras"
         if not path.is_file():
             raise ModelFileError(f"{expected} Received: {path}, which does not exist")
         if not zipfile.is_zipfile(path):

@@ -10,6 +10,7 @@ from typing import Any
 import tensorflow as tf
 from absl import app, flags, logging
 
+from tfrnnx.engines import ENGINES, Engine
 from tfrnnx.errors import ConfigError, InputError, TfrnnxError, TfrnnxWarning
 from tfrnnx.methods import methods
 
@@ -119,6 +120,33 @@ def integers(name: str, values: Sequence[str] | None) -> list[int] | None:
         raise InputError(
             f"Expected --{name} to be integers, comma-separated. Received: {','.join(values or [])}"
         ) from None
+
+
+def define_engine_flags() -> None:
+    """Define the flags that choose where independent tasks run."""
+    flags.DEFINE_enum(
+        "engine", "local", list(ENGINES), "Where tasks run: on this machine, or on a Ray cluster."
+    )
+    flags.DEFINE_string(
+        "address",
+        None,
+        "Of the Ray cluster: auto (this machine's), host:port or ray://host:port; default: Ray is "
+        "started on this machine.",
+    )
+    flags.DEFINE_integer(
+        "jobs", 1, "Tasks at once of --engine=local, in processes that share the cores."
+    )
+
+
+def chosen_engine() -> Engine:
+    """Return the engine that the flags choose.
+
+    Raises:
+        ConfigError: if they do not fit together.
+    """
+    engine = Engine(flags.FLAGS.engine, flags.FLAGS.jobs, flags.FLAGS.address)
+    engine.check()
+    return engine
 
 
 def define_method_flags(name: str, default: Sequence[str]) -> None:

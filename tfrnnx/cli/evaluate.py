@@ -8,6 +8,7 @@ Examples:
   bin/evaluate --preset=quick
   bin/evaluate --data_dir=/where/the/gz/files/are --jobs=2
   bin/evaluate --arch=rlstm --dataset=mnist --fold=0
+  bin/evaluate --engine=ray --address=auto  # the cells on the nodes of a Ray cluster
 """
 
 import sys
@@ -17,7 +18,7 @@ from typing import Any
 
 from absl import flags
 
-from tfrnnx.cli.common import integers, start
+from tfrnnx.cli.common import chosen_engine, define_engine_flags, integers, start
 from tfrnnx.data import datasets
 from tfrnnx.errors import ConfigError
 from tfrnnx.evaluate import (
@@ -70,7 +71,7 @@ def _define_flags() -> None:
     flags.DEFINE_list("fold", None, "Only these folds, from 0 on; default: all.")
     flags.DEFINE_list("methods", list(METHODS), f"Some of {', '.join(methods.names())}.")
     flags.DEFINE_string("data_dir", None, "As for bin/train.")
-    flags.DEFINE_integer("jobs", 1, "Cells to compute at once, in processes that share the cores.")
+    define_engine_flags()
     flags.DEFINE_integer("test_sequences", _DEFAULTS["test_sequences"], "To score; 0 is all.")
     flags.DEFINE_integer(
         "flip_sequences", _DEFAULTS["flip_sequences"], "How many of them have patches flipped."
@@ -102,8 +103,7 @@ def _evaluate() -> None:
         if not FLAGS[name].present:
             setattr(FLAGS, name, value)
     config = StudyConfig(**{name: getattr(FLAGS, name) for name in _DEFAULTS})
-    if FLAGS.jobs < 1:
-        raise ConfigError(f"Expected --jobs >= 1. Received: {FLAGS.jobs}")
+    engine = chosen_engine()
     archs = _chosen("arch", architectures)
     chosen_methods = _chosen("methods", methods)
     for method in chosen_methods:
@@ -128,7 +128,7 @@ def _evaluate() -> None:
     check_cells(to_do, config, FLAGS.data_dir)
     study.open(config, FLAGS.overwrite)
     verbose = 1 if sys.stdout.isatty() else 2
-    run_cells(study, to_do, config, chosen_methods, FLAGS.data_dir, FLAGS.jobs, verbose)
+    run_cells(study, to_do, config, chosen_methods, FLAGS.data_dir, engine, verbose)
     print(write_results(study, config))
     print(f"results {study.folder}")
 

@@ -1,7 +1,8 @@
 """Explain what a trained model decides: relevance as .npz, and a picture of it.
 
 Explains test sequences of the data set that the model was trained on (--index), sequences of
-images of your own (--images), or the inputs of any Keras model that can be explained (--inputs).
+images of your own (--images), or the inputs of any Keras model that can be explained (--inputs);
+or files of such inputs in bulk (--shards), also on a Ray cluster.
 The .npz holds x, logits, target and an array of x's shape for every method (of several inputs
 x.<input> and <method>.<input>); the picture shows the first 12 samples.
 
@@ -9,8 +10,11 @@ Examples:
   bin/explain --model=saved_models/digits-convrlstm --index=0,3,5
   bin/explain --model=model.keras --images=sequences.npy --method=dtd --target=3
   bin/explain --model=any.keras --inputs=x.npy --method=lrp_epsilon --parameters=epsilon=0.01
+  bin/explain --model=any.keras --shards=inputs/ --method=lrp_epsilon --out=relevance --jobs=8
+  bin/explain --model=any.keras --shards='/share/*.npy' --out=/share/out --engine=ray --address=auto
 """
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +23,31 @@ import numpy as np
 from absl import flags
 
 from tfrnnx.bulk import explain_arrays
-from tfrnnx.cli.common import define_method_flags, integers, method_parameters, start
+from tfrnnx.cli.common import (
+    chosen_engine,
+    define_engine_flags,
+    define_method_flags,
+    integers,
+    method_parameters,
+    start,
+)
 from tfrnnx.data import datasets, load, read_inputs, read_sequences
-from tfrnnx.errors import InputError
+from tfrnnx.engines import limit_threads
+from tfrnnx.errors import ConfigError, DataError, InputError
 from tfrnnx.explain import Explainer, FullExplanation
 from tfrnnx.export import DEFAULT_METHODS
 from tfrnnx.files import atomic
 from tfrnnx.plots import heatmaps, save_figure
 from tfrnnx.runs import Run, TrainConfig
 from tfrnnx.saved import load_model
+from tfrnnx.shards import THREADS, BulkExplanation, by_input, find_shards, named_arrays
 from tfrnnx.targets import Target
 from tfrnnx.training import EVALUATION_BATCH, test_sequences
 
 FLAGS = flags.FLAGS
 _SHOWN = 12
+_OF_SHARDS = ("engine", "address", "jobs", "overwrite")
+_NOT_OF_SHARDS = ("images", "inputs", "index", "dataset", "data_dir")
 
 
 def _define_flags() -> None:
@@ -52,6 +67,12 @@ def _define_flags() -> None:
         "Explain these instead, of any model: a .npy file with its input (n, ...), or a .npz file "
         "with an array for each input, called as it.",
     )
+    flags.DEFINE_string(
+        "shards",
+        None,
+        "Explain these instead, without pictures: a folder or a pattern of files as for --inputs. "
+        "The relevance of each is written into the folder --out, under its name.",
+    )
     flags.DEFINE_list(
         "target", None, "The class to explain, or one for every sequence; default: the predicted."
     )
@@ -67,10 +88,18 @@ def _define_flags() -> None:
     flags.DEFINE_string(
         "out", "explanation", "Where to write: <out>.npz and <out>.png, or a folder that is there."
     )
+    define_engine_flags()
+    flags.DEFINE_bool("overwrite", False, "Remove other relevance in the folder of --shards first.")
     flags.mark_flag_as_required("model")
 
 
 def _explain() -> None:
+    if FLAGS.shards is not None:
+        _explain_shards()
+        return
+    for name in _OF_SHARDS:
+        if FLAGS[name].present:
+            raise ConfigError(f"Expected --shards beside --{name}. Received: none")
     model = load_model(FLAGS.model)
     explainers = {
         name: Explainer(model, name, **parameters)
@@ -83,17 +112,15 @@ def _explain() -> None:
         name: explain_arrays(explainer, x, target, batch_size=EVALUATION_BATCH, verbose=0)
         for name, explainer in explainers.items()
     }
-    some = next(iter(explained.values()))
-    logits = _logits(some, explainers)
-    arrays = {**_by_input("x", x), "logits": logits, "target": some.target}
-    for name, explanation in explained.items():
-        arrays |= _by_input(name, explanation.relevance)
+    outputs = next(iter(explainers.values())).output_names
+    arrays: dict[str, Any] = {**by_input("x", x), **named_arrays(explained, outputs, target)}
     if labels is not None:
         arrays["label"] = labels
     archive, picture = _outputs(FLAGS.out)
     with atomic(archive) as fresh:
         np.savez_compressed(fresh, **arrays)
-        pictures = _draw(x, explained, _captions(logits, some.target, labels), items, box, picture)
+        captions = _captions(arrays["logits"], arrays["target"], labels)
+        pictures = _draw(x, explained, captions, items, box, picture)
     for name, explanation in explained.items():
         parts = keras.tree.flatten(explanation.relevance)
         sums = np.sum([part[:_SHOWN].sum(tuple(range(1, part.ndim))) for part in parts], 0)
@@ -102,6 +129,46 @@ def _explain() -> None:
     print(f"relevance {archive}")
     for path in pictures:
         print(f"picture   {path}")
+
+
+def _explain_shards() -> None:
+    for name in _NOT_OF_SHARDS:
+        if FLAGS[name].present:
+            raise ConfigError(f"Expected --shards or --{name}. Received: both")
+    target = _target()
+    if isinstance(target.index, list):
+        raise InputError(
+            "Expected --target to be one class for all shards. Received: "
+            f"{','.join(FLAGS.target) or 'none'}"
+        )
+    engine, shards = chosen_engine(), find_shards(FLAGS.shards)
+    limit_threads(THREADS)
+    bulk = BulkExplanation(
+        FLAGS.model,
+        shards,
+        FLAGS.out,
+        method_parameters(FLAGS.method),
+        target,
+        engine=engine,
+        overwrite=FLAGS.overwrite,
+    )
+    total, failed = len(bulk.missing), 0
+    progress = keras.utils.Progbar(total, unit_name="shard")
+    for done, (shard, error) in enumerate(bulk, 1):
+        if error is not None:
+            failed += 1
+            print(f"error: {shard}: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+        if sys.stdout.isatty():
+            progress.update(done)
+        else:
+            print(f"Shard {done}/{total}: {shard.name}", flush=True)
+    print(f"explained {total - failed} of {len(shards)} shards, {len(shards) - total} before")
+    print(f"relevance {FLAGS.out}")
+    if failed:
+        raise DataError(
+            f"Expected {total} shards that can be explained. Received: {failed} that cannot, named "
+            "above; the same command tries them again"
+        )
 
 
 def _given(names: list[str], specs: Any) -> tuple[Any, np.ndarray | None, int, Any]:
@@ -124,21 +191,6 @@ def _target() -> Target:
     targets = integers("target", FLAGS.target)
     index = targets[0] if targets and len(targets) == 1 else targets
     return Target(index, step=FLAGS.step, output=FLAGS.output)
-
-
-def _logits(explanation: FullExplanation, explainers: dict[str, Explainer]) -> np.ndarray:
-    """Return the logits that were explained, (samples, classes)."""
-    outputs = keras.tree.flatten(explanation.logits)
-    names = list(next(iter(explainers.values())).output_names)
-    logits = outputs[names.index(FLAGS.output)] if FLAGS.output else outputs[0]
-    logits = logits[:, FLAGS.step] if logits.ndim == 3 else logits
-    return logits[:, None] if logits.ndim == 1 else logits
-
-
-def _by_input(name: str, x: Any) -> dict[str, np.ndarray]:
-    if isinstance(x, dict):
-        return {f"{name}.{key}": part for key, part in x.items()}
-    return {name: x}
 
 
 def _draw(

@@ -47,13 +47,14 @@ def read_sequences(path: str | Path, input_shape: tuple[int, int, int]) -> np.nd
     return x
 
 
-def read_inputs(path: str | Path, names: Sequence[str]) -> Any:
+def read_inputs(path: str | Path, names: Sequence[str], mapped: bool = False) -> Any:
     """Read the inputs of any model from an array file, as they are.
 
     Args:
         path: a .npy file, or a .npz file: for one input with one array or one called "x" or as
             the input, for several with an array called as each.
         names: of the model's inputs.
+        mapped: leave the array of a .npy file on disk, and read of it what is used.
 
     Returns:
         An array, or a dict of arrays by the names of several inputs.
@@ -62,11 +63,13 @@ def read_inputs(path: str | Path, names: Sequence[str]) -> Any:
         DataError: for a file that is missing or unreadable, or lacks an input.
     """
     if len(names) == 1:
-        return _read_array(Path(path), (names[0], "x"))
+        return _read_array(Path(path), (names[0], "x"), mapped=mapped)
     return {name: _read_array(Path(path), (name,), only=False) for name in names}
 
 
-def _read_array(path: Path, names: Sequence[str] = ("x",), only: bool = True) -> np.ndarray:
+def _read_array(
+    path: Path, names: Sequence[str] = ("x",), only: bool = True, mapped: bool = False
+) -> np.ndarray:
     """Return the array of a file: of .npz, the first of these names, or the only one there is."""
     try:
         if not path.is_file():
@@ -76,7 +79,7 @@ def _read_array(path: Path, names: Sequence[str] = ("x",), only: bool = True) ->
 
             with Image.open(path) as image:
                 return np.asarray(image.convert("L"))
-        loaded = np.load(path, allow_pickle=False)
+        loaded = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             return loaded
         with loaded:

@@ -1,21 +1,20 @@
 """Compute the cells of a study: one after the other, or several in processes."""
 
 import shutil
-import signal
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
 
-import joblib
 import keras
 import numpy as np
-import tensorflow as tf
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from tfrnnx import training
 from tfrnnx.data import ImageSet, load
-from tfrnnx.errors import StudyError, TfrnnxError
+from tfrnnx.engines import Engine
+from tfrnnx.errors import TfrnnxError
 from tfrnnx.evaluate.config import Cell, StudyConfig
 from tfrnnx.evaluate.folds import fold_of
 from tfrnnx.evaluate.scoring import Scores
@@ -51,6 +50,7 @@ def run_cell(
     methods: Sequence[str],
     data_dir: str | None = None,
     verbose: int = 1,
+    images: ImageSet | None = None,
 ) -> None:
     """Train, explain and score a cell, or what of it is not there yet.
 
@@ -61,6 +61,7 @@ def run_cell(
         methods: to score; those that the cell has been scored with are skipped.
         data_dir: of the data set.
         verbose: 1 shows progress bars, 2 prints a line an epoch, 0 nothing.
+        images: the data set, where it need not be loaded.
 
     Raises:
         TfrnnxError: of loading the data, training, explaining or writing, naming the cell.
@@ -75,7 +76,8 @@ def run_cell(
             missing = list(dict.fromkeys([*known["scores"], *missing]))
             known = None
         try:
-            data = fold_of(load(cell.dataset, data_dir), config.folds, cell.fold, config.seed)
+            images = images or load(cell.dataset, data_dir)
+            data = fold_of(images, config.folds, cell.fold, config.seed)
             train_config = config.training(cell, len(data.train))
             run = study.run_of(cell)
             if known is None:
@@ -161,10 +163,13 @@ def run_cells(
     config: StudyConfig,
     methods: Sequence[str],
     data_dir: str | None = None,
-    jobs: int = 1,
+    engine: Engine | None = None,
     verbose: int = 1,
 ) -> None:
     """Compute all cells that are not finished.
+
+    The nodes of a Ray cluster need neither the study's folder nor the data sets: both go through
+    Ray, and this process writes what comes back.
 
     Args:
         study: opened for the configuration.
@@ -172,56 +177,74 @@ def run_cells(
         config: of the study.
         methods: to score.
         data_dir: of the data sets.
-        jobs: how many processes work at once, each with its share of the cores.
+        engine: where to compute them; None is this process, one after the other.
         verbose: 1 shows progress bars, 2 prints lines, 0 nothing.
 
     Raises:
-        TfrnnxError: of a cell. The other processes are ended, too.
-        StudyError: if a process was killed.
+        TfrnnxError: of a cell. The others are ended, too.
+        EngineError: if the engine does not work, or a process was killed.
     """
+    engine = engine or Engine()
     cells = [cell for cell in cells if study.missing(cell, methods)]
-    jobs = min(jobs, len(cells))
-    if jobs <= 1:
+    if engine.name == "local" and min(engine.jobs, len(cells)) <= 1:
         for done, cell in enumerate(cells, 1):
             if verbose:
                 print(f"Cell {done}/{len(cells)}: {cell.name}", flush=True)
             run_cell(study, cell, config, methods, data_dir, verbose)
         return
-    threads = max(1, joblib.cpu_count() // jobs)
+    run = _away if engine.name == "ray" else _here
     progress = keras.utils.Progbar(len(cells), verbose=verbose, unit_name="cell")
-    with joblib.parallel_config("loky", n_jobs=jobs, inner_max_num_threads=threads):
-        finished = joblib.Parallel(return_as="generator_unordered", pre_dispatch="n_jobs")(
-            joblib.delayed(_in_process)(threads, study, cell, config, methods, data_dir)
-            for cell in cells
-        )
-        try:
-            for done, name in enumerate(finished, 1):
-                if verbose == 1:
-                    progress.update(done)
-                elif verbose:
-                    print(f"Cell {done}/{len(cells)} is finished: {name}", flush=True)
-        except TerminatedWorkerError as error:
-            raise StudyError(
-                "Expected every process to finish its cell. Received: one that was killed, perhaps "
-                "for want of memory; the same command goes on, or try fewer --jobs"
-            ) from error
+    for done, cell in enumerate(run(engine, study, cells, config, methods, data_dir), 1):
+        if verbose == 1:
+            progress.update(done)
+        elif verbose:
+            print(f"Cell {done}/{len(cells)} is finished: {cell.name}", flush=True)
 
 
-def _in_process(
-    threads: int,
+def _here(
+    engine: Engine,
     study: Study,
-    cell: Cell,
+    cells: Sequence[Cell],
     config: StudyConfig,
     methods: Sequence[str],
     data_dir: str | None,
-) -> str:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process ends this one
-    limit_threads(threads)
+) -> Iterator[Cell]:
+    """Yield the cells as processes of this machine finish them."""
+    for cell, _ in engine.run(_cell_here, (study, config, methods, data_dir), cells):
+        yield cell
+
+
+def _cell_here(shared: tuple[Any, ...], cell: Cell) -> None:
+    study, config, methods, data_dir = shared
     run_cell(study, cell, config, methods, data_dir, verbose=0)
-    return cell.name
 
 
-def limit_threads(threads: int) -> None:
-    """Have this process's TensorFlow compute with so many threads; at its first use, not later."""
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
+def _away(
+    engine: Engine,
+    study: Study,
+    cells: Sequence[Cell],
+    config: StudyConfig,
+    methods: Sequence[str],
+    data_dir: str | None,
+) -> Iterator[Cell]:
+    """Yield the cells as machines without the study's folder finish them."""
+    with ExitStack() as stack:
+        # In one order, so that two studies that do this cannot wait for each other.
+        for cell in sorted(cells, key=lambda cell: cell.name):
+            stack.enter_context(study.locked(cell))
+        sets = {name: load(name, data_dir) for name in {cell.dataset for cell in cells}}
+        tasks = [(cell, study.files(cell)) for cell in cells]
+        for (cell, _), files in engine.run(_cell_away, (config, methods, sets), tasks):
+            study.put(cell, files)
+            yield cell
+
+
+def _cell_away(shared: tuple[Any, ...], task: tuple[Cell, dict[str, bytes]]) -> dict[str, bytes]:
+    """Return the files of the cell's folder, from those that are there."""
+    config, methods, sets = shared
+    cell, files = task
+    with tempfile.TemporaryDirectory() as folder:
+        study = Study(folder)
+        study.put(cell, files)
+        run_cell(study, cell, config, methods, verbose=0, images=sets[cell.dataset])
+        return study.files(cell)

@@ -4,18 +4,18 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tfrnnx.errors import ConfigError, ModelFileError, OutputError
+from tfrnnx.errors import ModelFileError, OutputError
 from tfrnnx.evaluate.config import Cell, StudyConfig
 from tfrnnx.evaluate.scoring import RANDOM
-from tfrnnx.files import is_partial, locked, output_error, remove_partials, write_json
+from tfrnnx.files import atomic, is_partial, locked, output_error, remove_partials, write_json
 from tfrnnx.metrics import metrics
-from tfrnnx.runs import Run, check_same, from_json
+from tfrnnx.runs import Run, check_same, read_config
 
 
 class Study:
@@ -44,7 +44,8 @@ class Study:
             ConfigError: if the folder holds a study of another configuration.
             OutputError: if it holds something else, or cannot be written.
         """
-        there = self._read_config()
+        names = [field.name for field in fields(StudyConfig)]
+        there = read_config(self.config, "a study", names)
         try:
             files = list(self.folder.iterdir()) if self.folder.is_dir() else []
             if there is None and not all(is_partial(path) for path in files):
@@ -63,17 +64,6 @@ class Study:
             return
         remove_partials(self.folder)
         write_json(self.config, asdict(config))
-
-    def _read_config(self) -> dict[str, Any] | None:
-        try:
-            if not self.config.is_file():
-                return None
-            return asdict(from_json(StudyConfig, self.config.read_text(encoding="utf-8")))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ConfigError(
-                f"Expected the configuration of a study in {self.config}. Received: something "
-                f"else ({error!r}); remove it, or choose another folder with --out"
-            ) from None
 
     def run_of(self, cell: Cell) -> Run:
         """Return the training run of a cell."""
@@ -110,6 +100,39 @@ class Study:
             raise ModelFileError(
                 f"Expected {path} as the study left it. Received: {error}; remove the cell's folder"
             ) from error
+
+    def files(self, cell: Cell) -> dict[str, bytes]:
+        """Return all files of a cell by their paths in its folder; none if there is none.
+
+        Raises:
+            ModelFileError: for one that cannot be read.
+        """
+        folder = self.cells / cell.name
+        try:
+            return {
+                str(path.relative_to(folder)): path.read_bytes()
+                for path in folder.rglob("*")
+                if path.is_file() and not any(map(is_partial, path.parents))
+            }
+        except OSError as error:
+            raise ModelFileError(
+                f"Expected {folder} as the study left it. Received: {error}; remove it"
+            ) from error
+
+    def put(self, cell: Cell, files: dict[str, bytes]) -> None:
+        """Write the files of a cell, as `files` of another study returned them.
+
+        Raises:
+            OutputError: if they cannot be written.
+        """
+        run = self.run_of(cell)
+        # cell.json last, because it says that the cell is finished.
+        for name in sorted(files, key="cell.json".__eq__):
+            with atomic(run.folder / name) as fresh:
+                fresh.write_bytes(files[name])
+        for folder in (run.checkpoint, run.logs):
+            if not any(name.startswith(f"{folder.name}/") for name in files):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def missing(self, cell: Cell, methods: Sequence[str]) -> list[str]:
         """Return those of the methods, and of RANDOM, that a cell has not been scored with."""

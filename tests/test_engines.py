@@ -1,0 +1,140 @@
+"""Tasks in processes and on a Ray cluster whose nodes come and go."""
+
+import os
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+from programs import wait_for
+
+from tfrnnx.engines import RETRIES, Engine
+from tfrnnx.errors import ConfigError, EngineError, InputError
+
+# Functions of tasks stand here, by the name that other processes import.
+
+
+def add(shared, task):
+    if task < 0:
+        raise InputError(f"Expected a task >= 0. Received: {task}")
+    return shared + task
+
+
+def end_process(shared, task):
+    if task == shared:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return task
+
+
+def wait_for_go(folder, task):
+    """Leave a mark for each attempt, then wait for a file; return the task."""
+    (Path(folder) / f"{task}-{os.getpid()}").touch()
+    wait_for((Path(folder) / "go").exists)
+    return task
+
+
+def threads_used(shared, task):
+    """The sizes of TensorFlow's pools in this process, after a computation."""
+    tf.reduce_sum(tf.ones((10, 10))).numpy()
+    config = tf.config.threading
+    return config.get_intra_op_parallelism_threads(), config.get_inter_op_parallelism_threads()
+
+
+def test_tasks_in_this_process_and_in_processes():
+    for jobs in (1, 2):
+        assert sorted(Engine(jobs=jobs).run(add, 10, range(5))) == [(n, 10 + n) for n in range(5)]
+        assert list(Engine(jobs=jobs).run(add, 10, [])) == []
+
+
+def test_tasks_on_ray_give_what_they_give_here(cluster):
+    tasks = list(range(50))
+    assert sorted(cluster.run(add, 10, tasks)) == list(Engine().run(add, 10, tasks))
+
+
+@pytest.mark.parametrize("engine", ["here", "processes", "cluster"])
+def test_an_error_of_a_task(engine, request):
+    engines = {"here": Engine(), "processes": Engine(jobs=2)}
+    engine = engines[engine] if engine in engines else request.getfixturevalue(engine)
+    with pytest.raises(InputError, match="^Expected a task >= 0. Received: -1$"):
+        list(engine.run(add, 0, [-1, 1]))
+    with_error = dict(engine.run(add, 0, [-1, 1, 2], keep_going=True))
+    assert type(with_error.pop(-1)) is InputError and with_error == {1: 1, 2: 2}
+
+
+def test_tasks_on_ray_use_as_many_threads_as_they_have_cores(cluster):
+    assert dict(cluster.run(threads_used, None, [0, 1])) == {0: (1, 1), 1: (1, 1)}
+
+
+def test_a_node_that_is_lost_in_the_middle(start_cluster, tmp_path):
+    cluster, other = start_cluster()
+    engine, tasks = Engine("ray", address=cluster.address), list(range(6))
+    finished = engine.run(wait_for_go, str(tmp_path), tasks)
+
+    def remove_node():
+        wait_for(lambda: len(list(tmp_path.iterdir())) == 2)  # one task on each node
+        cluster.remove_node(other, allow_graceful=False)
+        (tmp_path / "go").touch()
+
+    thread = threading.Thread(target=remove_node)
+    thread.start()
+    assert sorted(finished) == [(task, task) for task in tasks]
+    thread.join()
+    attempts = sorted(path.name for path in tmp_path.iterdir() if path.name != "go")
+    assert len(attempts) == len(tasks) + 1  # what the lost node had, twice
+
+
+def test_a_task_that_ends_its_process_is_named_and_the_others_finish(cluster):
+    found = dict(cluster.run(end_process, 1, [0, 1, 2], keep_going=True))
+    error = found.pop(1)
+    assert found == {0: 0, 2: 2}
+    assert isinstance(error, EngineError) and f"in {1 + RETRIES} attempts" in str(error)
+    assert "were lost" in str(error)
+
+
+def test_a_killed_process_of_this_machine():
+    with pytest.raises(EngineError, match="one that was killed.*the same command goes on"):
+        list(Engine(jobs=2).run(end_process, 1, [0, 1, 2], keep_going=True))
+
+
+def test_nodes_without_the_package(cluster, tmp_path, monkeypatch):
+    (tmp_path / "only_here.py").write_text("def task(shared, task):\n    return task\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import only_here
+
+    with pytest.raises(EngineError, match="on every node .* Received: .*only_here"):
+        list(cluster.run(only_here.task, None, [1]))
+
+
+def test_ray_that_is_not_installed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(EngineError, match="the package ray.* Received: .*'tfrnnx.ray.'$"):
+        Engine("ray").check()
+
+
+def test_addresses_at_which_there_is_no_cluster():
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'tfrnnx[ray]'")
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        port = nobody.getsockname()[1]
+        for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}", "127.0.0.1:99999"):
+            with pytest.raises(EngineError, match=f"Received: {address}: .*; ray start --head"):
+                Engine("ray", address=address).check()
+    with pytest.raises(EngineError, match="Received: nonsense: Invalid address"):
+        list(Engine("ray", address="nonsense").run(add, 1, [1]))
+
+
+@pytest.mark.parametrize(
+    ("engine", "message"),
+    [
+        (Engine("dask"), "local, ray. Received: 'dask'"),
+        (Engine(jobs=0), "jobs to be an integer >= 1. Received: 0"),
+        (Engine("ray", jobs=2), "no jobs beside the engine ray.* Received: 2"),
+        (Engine(address="auto"), "engine ray beside the address .* Received: local and auto"),
+    ],
+)
+def test_what_does_not_fit(engine, message):
+    with pytest.raises(ConfigError, match=message):
+        engine.check()

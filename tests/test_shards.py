@@ -1,0 +1,295 @@
+"""Explaining in bulk: bin/explain --shards, on every engine."""
+
+import json
+import os
+import re
+import shutil
+import signal
+
+import keras
+import numpy as np
+import pytest
+from disks import small_disk
+from programs import finish, run, start, wait_for
+
+import tfrnnx
+from tfrnnx.data import read_inputs
+from tfrnnx.engines import Engine
+from tfrnnx.errors import DataError, InputError, OutputError
+from tfrnnx.shards import BulkExplanation, find_shards
+
+pytestmark = pytest.mark.filterwarnings(  # in Keras, on saving
+    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
+)
+
+SIZES = {"a.npy": 250, "b.npy": 3, "c.npz": 201, "d.npy": 7}  # of a batch of 200, and less
+METHODS = {"lrp_epsilon": {"epsilon": 0.01}, "sa": {}}
+FLAGS = ("--model=model.keras", "--method=lrp_epsilon,sa", "--parameters=epsilon=0.01")
+
+
+def lstm(units=4):
+    keras.utils.set_random_seed(0)
+    x = keras.Input((6, 3))
+    return keras.Model(x, keras.layers.Dense(3)(keras.layers.LSTM(units)(x)))
+
+
+def write(path, x):
+    np.save(path, x) if path.suffix == ".npy" else np.savez(path, x=x)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A folder with a model, `shards` and their relevance by the local engine, `out`."""
+    folder = tmp_path_factory.mktemp("home")
+    lstm().save(folder / "model.keras")
+    (folder / "shards").mkdir()
+    rng = np.random.default_rng(0)
+    for name, count in SIZES.items():
+        write(folder / "shards" / name, rng.normal(size=(count, 6, 3)).astype(np.float32))
+    result = run("explain", *FLAGS, "--shards=shards", "--out=out", cwd=folder)
+    assert result.code == 0 and result.err == ""
+    (folder / "said").write_text(result.out)
+    return folder
+
+
+def tree(folder):
+    """All files of a folder with when they changed."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def assert_same_bytes(out, expected):
+    """The results are those of the other folder, bit for bit, and nothing else is there."""
+    assert sorted(os.listdir(out)) == sorted(os.listdir(expected))
+    for path in out.glob("*.npz"):
+        assert path.read_bytes() == (expected / path.name).read_bytes(), path
+
+
+def test_each_shard_has_the_relevance_of_its_samples(home):
+    names = {f"{name.partition('.')[0]}.npz" for name in SIZES}
+    assert set(os.listdir(home / "out")) == {*names, "shards.json"}
+    model = lstm()
+    for name, count in SIZES.items():
+        x = read_inputs(home / "shards" / name, ["x"])
+        with np.load((home / "out" / name).with_suffix(".npz")) as found:
+            assert set(found) == {"logits", "target", *METHODS}
+            np.testing.assert_allclose(found["logits"], model(x), rtol=1e-4, atol=1e-6)
+            np.testing.assert_array_equal(found["target"], found["logits"].argmax(1))
+            for method, parameters in METHODS.items():
+                expected = tfrnnx.explain(model, x, method, verbose=0, **parameters)
+                assert found[method].shape == (count, 6, 3) and found[method].dtype == np.float32
+                np.testing.assert_allclose(found[method], expected, rtol=1e-3, atol=1e-6)
+    said = (home / "said").read_text().splitlines()
+    assert [line.split(":")[0] for line in said[:4]] == [f"Shard {n}/4" for n in (1, 2, 3, 4)]
+    assert said[4:] == ["explained 4 of 4 shards, 0 before", "relevance out"]
+
+
+def test_what_is_finished_is_skipped_and_what_is_new_is_added(home, tmp_path):
+    shutil.copytree(home, tmp_path, dirs_exist_ok=True)
+    before = tree(tmp_path / "out")
+    write(tmp_path / "shards" / "e.npy", np.zeros((2, 6, 3), np.float32))
+    result = run("explain", *FLAGS, "--shards=shards/*.np?", "--out=out", cwd=tmp_path)
+    assert result.code == 0, result.err
+    assert result.out.splitlines()[:2] == ["Shard 1/1: e.npy", "explained 1 of 5 shards, 4 before"]
+    after = tree(tmp_path / "out")
+    assert {path.name for path in set(after) - set(before)} == {"e.npz"}
+    assert {path: after[path] for path in before} == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("--parameters=epsilon=0.1", "methods=.*'epsilon': 0.01.* there and .*'epsilon': 0.1}"),
+        ("--target=1", "target=.*'index': None,.* there and .*'index': 1,"),
+        ("--method=lrp_epsilon", "methods=.*'sa'.* there and .* here"),
+        ("--model=other.keras", "model='[0-9a-f]{16}' there and '[0-9a-f]{16}' here"),
+    ],
+)
+def test_another_configuration_is_refused_with_both_shown(home, tmp_path, change, message):
+    lstm(5).save(tmp_path / "other.keras")
+    for name in ("model.keras", "shards", "out"):
+        (tmp_path / name).symlink_to(home / name)
+    before = tree(home)
+    result = run("explain", *FLAGS, change, "--shards=shards", "--out=out", cwd=tmp_path)
+    assert result.code == 1 and result.out == ""
+    (line,) = result.err.splitlines()
+    assert re.search(f"^error: .*{message}", line) and "--out" in line and "--overwrite" in line
+    assert tree(home) == before
+
+
+def test_overwriting_removes_all_of_the_other_configuration(home, tmp_path):
+    shutil.copytree(home, tmp_path, dirs_exist_ok=True)
+    only_b = ("--shards=shards/b.npy", "--target=1", "--out=out", "--overwrite")
+    result = run("explain", *FLAGS, *only_b, cwd=tmp_path)
+    assert result.code == 0, result.err
+    assert set(os.listdir(tmp_path / "out")) == {"b.npz", "shards.json"}
+    with np.load(tmp_path / "out" / "b.npz") as found:
+        assert found["target"].tolist() == [1, 1, 1]
+    assert json.loads((tmp_path / "out" / "shards.json").read_text())["target"]["index"] == 1
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_bad_shards_are_named_and_the_others_finished(home, tmp_path, jobs):
+    shutil.copytree(home / "shards", tmp_path / "shards")
+    x = np.load(home / "shards" / "d.npy")
+    nan = x.copy()
+    nan[5] = np.nan
+    bad = {"short": x[:, :5], "nan": nan, "none": x[:0], "number": np.float32(1)}
+    for name, array in bad.items():
+        write(tmp_path / "shards" / f"{name}.npy", array)
+    truncated = (home / "shards" / "a.npy").read_bytes()[:1000]
+    (tmp_path / "shards" / "truncated.npy").write_bytes(truncated)
+    flags = (f"--model={home / 'model.keras'}", *FLAGS[1:], "--shards=shards", "--out=out")
+    # Not in a fork, in which joblib's processes were seen to hang.
+    result = finish(start("explain", *flags, f"--jobs={jobs}", cwd=tmp_path))
+    assert result.code == 1
+    *lines, last = result.err.splitlines()
+    said = (re.match(r"error: .*/shards/(\w+).npy: (Expected .* Received: .*)", x) for x in lines)
+    named = dict(match.groups() for match in said)
+    assert set(named) == {*bad, "truncated"}
+    assert "NaN or Inf" in named["nan"] and "(7, 5, 3)" in named["short"]
+    assert re.match("error: Expected 9 shards .* Received: 5 that cannot", last)
+    assert "explained 4 of 9 shards" in result.out
+    assert_same_bytes(tmp_path / "out", home / "out")
+
+
+@pytest.mark.parametrize("name", ["processes", "cluster"])
+def test_every_engine_has_the_same_bits(home, tmp_path, name, request):
+    engine = Engine(jobs=2) if name == "processes" else request.getfixturevalue("cluster")
+    given = (f"--engine={engine.name}", f"--jobs={engine.jobs}")
+    if engine.address:
+        given = (given[0], f"--address={engine.address}")
+    flags = (f"--model={home / 'model.keras'}", *FLAGS[1:], f"--shards={home / 'shards'}")
+    result = finish(start("explain", *flags, *given, "--out=out", cwd=tmp_path))
+    assert result.code == 0, result.err
+    assert "explained 4 of 4 shards" in result.out
+    assert_same_bytes(tmp_path / "out", home / "out")
+
+
+def test_a_node_that_is_lost_in_the_middle(home, tmp_path, start_cluster):
+    cluster, other = start_cluster()
+    x = np.load(home / "shards" / "a.npy")
+    (tmp_path / "shards").mkdir()
+    for number in range(12):
+        write(tmp_path / "shards" / f"{number}.npy", np.roll(x, number, axis=0))
+    shards = find_shards(str(tmp_path / "shards"))
+    given = (home / "model.keras", shards)
+    here = dict(BulkExplanation(*given, tmp_path / "here", METHODS, engine=Engine(jobs=2)))
+    away = []
+    engine = Engine("ray", address=cluster.address)
+    for shard, error in BulkExplanation(*given, tmp_path / "away", METHODS, engine=engine):
+        assert error is None
+        if not away:
+            cluster.remove_node(other, allow_graceful=False)
+        away.append(shard)
+    assert sorted(away) == sorted(here) == shards
+    assert_same_bytes(tmp_path / "away", tmp_path / "here")
+
+
+def test_killed_in_the_middle_it_goes_on(home, tmp_path):
+    (tmp_path / "shards").mkdir()
+    x = np.resize(np.load(home / "shards" / "a.npy"), (20_000, 6, 3))
+    for number in range(4):
+        write(tmp_path / "shards" / f"{number}.npy", np.roll(x, number, axis=0))
+    flags = (f"--model={home / 'model.keras'}", *FLAGS[1:], "--shards=shards", "--out=out")
+    process, out = start("explain", *flags, cwd=tmp_path), tmp_path / "out"
+    # In the middle of the second shard, as its half-written folder shows.
+    wait_for(lambda: process.poll() is not None or len(list(out.glob("*.npz"))) == 1)
+    wait_for(lambda: process.poll() is not None or list(out.glob(".partial-*/*")))
+    process.send_signal(signal.SIGKILL)
+    assert finish(process).code == -signal.SIGKILL
+    finished = tree(out)
+    for path in out.glob("*.npz"):
+        with np.load(path) as found:
+            assert found["sa"].shape == x.shape
+    result = run("explain", *flags, cwd=tmp_path)
+    assert result.code == 0, result.err
+    assert "of 4 shards, 1 before" in result.out or "of 4 shards, 2 before" in result.out
+    after = tree(out)
+    assert {path.name for path in after} == {"0.npz", "1.npz", "2.npz", "3.npz", "shards.json"}
+    assert all(after[path] == changed for path, changed in finished.items() if path in after)
+
+
+def test_a_full_disk_is_said_and_nothing_half_written_remains(home, tmp_path):
+    with small_disk(tmp_path / "disk", "24k") as disk:
+        given = (home / "model.keras", find_shards(str(home / "shards")), disk / "out", METHODS)
+        outcomes = {shard.name: error for shard, error in BulkExplanation(*given)}
+        assert type(outcomes["a.npy"]) is OutputError
+        assert re.search("to write .*a.npz. Received: No space left", str(outcomes["a.npy"]))
+        assert outcomes["b.npy"] is None
+        assert not list((disk / "out").glob(".partial*"))
+
+
+def test_several_inputs_and_a_target_of_one_output(tmp_path):
+    a, b = keras.Input((5, 3), name="a"), keras.Input((4,), dtype="int32", name="b")
+    read = [keras.layers.LSTM(3)(a), keras.layers.GRU(3)(keras.layers.Embedding(9, 3)(b))]
+    both = keras.layers.Concatenate()(read)
+    tags = keras.layers.Dense(2, name="tags")(keras.layers.LSTM(3, return_sequences=True)(a))
+    model = keras.Model([a, b], [keras.layers.Dense(3, name="mood")(both), tags])
+    model.save(tmp_path / "model.keras")
+    x = {"a": np.ones((3, 5, 3), np.float32), "b": np.array([[1, 2, 3, 4]] * 3)}
+    for name, given in (("x.npz", x), ("y.npz", {**x, "b": x["b"][:2]})):
+        np.savez(tmp_path / name, **given)
+    target = tfrnnx.Target(1, step=2, output="tags")
+    bulk = BulkExplanation(
+        tmp_path / "model.keras", find_shards(str(tmp_path)), tmp_path / "out", METHODS, target
+    )
+    outcomes = {shard.name: error for shard, error in bulk}
+    assert outcomes["x.npz"] is None
+    assert type(outcomes["y.npz"]) is InputError and "(3, 5, 3), (2, 4)" in str(outcomes["y.npz"])
+    expected = tfrnnx.explain(model, x, "lrp_epsilon", target, epsilon=0.01)
+    with np.load(tmp_path / "out" / "x.npz") as found:
+        assert found["logits"].shape == (3, 2) and found["target"].tolist() == [1, 1, 1]
+        for name in x:
+            np.testing.assert_allclose(
+                found[f"lrp_epsilon.{name}"], expected[name], rtol=1e-4, atol=1e-6
+            )
+
+
+def test_shards_stay_on_disk(home):
+    assert isinstance(read_inputs(home / "shards" / "a.npy", ["x"], mapped=True), np.memmap)
+
+
+def test_two_shards_of_a_name(tmp_path):
+    for name in ("a.npy", "a.npz", "b.npy"):
+        write(tmp_path / name, np.zeros(3))
+    with pytest.raises(DataError, match="different names.* Received: .*a.npy and .*a.npz; rename"):
+        find_shards(str(tmp_path))
+
+
+def test_two_do_not_write_into_a_folder(home):
+    pytest.importorskip("fcntl")
+    new = home / "new"
+    bulk = BulkExplanation(home / "model.keras", find_shards(str(home / "shards")), new, METHODS)
+    running = iter(bulk)
+    next(running)
+    with pytest.raises(OutputError, match="in use by no other process"):
+        next(iter(bulk))
+    running.close()
+    shutil.rmtree(new)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--shards=nowhere", "of .npy and .npz files as shards. Received: nowhere, where"),
+        ("--shards=", "files as shards. Received: , where there are none"),
+        ("--shards={home}/shards --inputs=x.npy", "--shards or --inputs. Received: both"),
+        ("--shards={home}/shards --index=1", "--shards or --index. Received: both"),
+        ("--shards={home}/shards --target=1,2", "one class for all shards. Received: 1,2"),
+        ("--shards={home}/shards --target=3", r"an int in \[0, 2\].* Received: 3"),
+        ("--shards={home}/shards --out={home}/shards", "another folder .* Received: .*/shards"),
+        ("--shards={home}/shards --out={home}", "an explanation in bulk, empty or not there"),
+        ("--shards={home}/shards --jobs=0", "jobs to be an integer >= 1. Received: 0"),
+        ("--shards={home}/shards --address=auto", "engine ray beside the address"),
+        ("--jobs=2", "--shards beside --jobs. Received: none"),
+        ("--overwrite", "--shards beside --overwrite. Received: none"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing_behind(home, tmp_path, arguments, message):
+    before = tree(home)
+    given = [f"--model={home / 'model.keras'}", *arguments.format(home=home).split()]
+    result = run("explain", *given, "--method=sa", cwd=tmp_path)
+    assert result.code == 1
+    (line,) = result.err.splitlines()
+    assert re.search(f"^error: .*{message}", line), line
+    assert not list(tmp_path.iterdir()) and tree(home) == before

@@ -30,6 +30,7 @@ FLAGS = flags.FLAGS
 # The sections in their order, with rounds such that all take about a quarter of an hour.
 _ROUNDS = {
     "explaining": 20,
+    "xla": 10,
     "batch": 10,
     "memory": 1,
     "length": 5,

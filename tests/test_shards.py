@@ -64,6 +64,17 @@ def assert_same_bytes(out, expected):
         assert path.read_bytes() == (expected / path.name).read_bytes(), path
 
 
+def test_compiled_with_xla_it_is_the_same_but_for_rounding(home, tmp_path):
+    shards = find_shards(str(home / "shards"))[:1]
+    bulk = BulkExplanation(home / "model.keras", shards, tmp_path, METHODS, jit_compile=True)
+    assert [error for _, error in bulk] == [None]
+    assert json.loads((tmp_path / "shards.json").read_text())["jit_compile"]
+    with np.load(tmp_path / "a.npz") as compiled, np.load(home / "out" / "a.npz") as expected:
+        for name in METHODS:
+            np.testing.assert_allclose(compiled[name], expected[name], rtol=1e-4, atol=1e-6)
+            assert np.any(compiled[name] != expected[name])
+
+
 def test_each_shard_has_the_relevance_of_its_samples(home):
     names = {f"{name.partition('.')[0]}.npz" for name in SIZES}
     assert set(os.listdir(home / "out")) == {*names, "shards.json"}
@@ -77,7 +88,7 @@ def test_each_shard_has_the_relevance_of_its_samples(home):
             for method, parameters in METHODS.items():
                 expected = tfrnnx.explain(model, x, method, verbose=0, **parameters)
                 assert found[method].shape == (count, 6, 3) and found[method].dtype == np.float32
-                np.testing.assert_allclose(found[method], expected, rtol=1e-3, atol=1e-6)
+                np.testing.assert_allclose(found[method], expected, rtol=1e-4, atol=1e-6)
     said = (home / "said").read_text().splitlines()
     assert [line.split(":")[0] for line in said[:4]] == [f"Shard {n}/4" for n in (1, 2, 3, 4)]
     assert said[4:] == ["explained 4 of 4 shards, 0 before", "relevance out"]

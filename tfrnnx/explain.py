@@ -88,7 +88,10 @@ class Explainer:
         layers: names of layers at whose outputs relevance is returned too; those of a nested
             model with its name before them, "encoder/dense".
         ledger: account for all relevance, see `tfrnnx.ledger.Ledger`; relevance methods only.
-        jit_compile: compile with XLA, once for every batch size.
+        jit_compile: compile with XLA, once for every batch size, which takes seconds. As measured
+            (`python -m benchmarks --only=xla`) it pays for relevance methods on recurrent layers
+            when batches of one size come again and again, and for gradients and convolutions it
+            does not.
         **parameters: of the method, such as `low=` and `high=` of "dtd".
 
     Raises:

@@ -50,6 +50,7 @@ class _Plan:
         methods: names, each with pairs of parameters.
         target: of all samples.
         out: the folder of the results.
+        jit_compile: as of `Explainer`.
     """
 
     model: Path
@@ -57,15 +58,21 @@ class _Plan:
     methods: _Methods
     target: Target
     out: Path
+    jit_compile: bool
 
     def config(self) -> dict[str, Any]:
         """Return what the numbers depend on, as JSON has it."""
         methods = {name: dict(parameters) for name, parameters in self.methods}
-        return {"model": self.digest, "methods": methods, "target": asdict(self.target)}
+        return {
+            "model": self.digest,
+            "methods": methods,
+            "target": asdict(self.target),
+            "jit_compile": self.jit_compile,
+        }
 
     def explainers(self) -> dict[str, Explainer]:
         """Return the explainers, made once in a process."""
-        return _explainers(self.model, self.digest, self.methods)
+        return _explainers(self.model, self.digest, self.methods, self.jit_compile)
 
     def result(self, shard: Path) -> Path:
         """Return where the relevance of a shard goes."""
@@ -117,6 +124,7 @@ class BulkExplanation:
         target: of all samples: None for the predicted class of each, an int, or a `Target` of
             these.
         engine: where to explain them; None is this process.
+        jit_compile: as of `Explainer`; all batches but a shard's last have one size.
         overwrite: remove the results of another configuration first.
 
     Attributes:
@@ -138,6 +146,7 @@ class BulkExplanation:
         target: Target | int | None = None,
         *,
         engine: Engine | None = None,
+        jit_compile: bool = False,
         overwrite: bool = False,
     ) -> None:
         self._engine = engine or Engine()
@@ -145,7 +154,7 @@ class BulkExplanation:
         path, self._out = model_file(model).absolute(), Path(out).absolute()
         given = tuple((name, tuple(parameters.items())) for name, parameters in methods.items())
         target = target if isinstance(target, Target) else Target(target)
-        self._plan = plan = _Plan(path, _digest(path), given, target, self._out)
+        self._plan = plan = _Plan(path, _digest(path), given, target, self._out, jit_compile)
         for explainer in plan.explainers().values():
             _check_target(explainer, target)
         if any(shard.parent.resolve() == self._out.resolve() for shard in shards):
@@ -214,14 +223,19 @@ def _digest(path: Path) -> str:
 
 
 @lru_cache(maxsize=1)
-def _explainers(path: Path, digest: str, methods: _Methods) -> dict[str, Explainer]:
+def _explainers(
+    path: Path, digest: str, methods: _Methods, jit_compile: bool
+) -> dict[str, Explainer]:
     model, there = load_model(path), _digest(path)
     if there != digest:
         raise ModelFileError(
             f"Expected {path} to be one model, {digest}, on every node. Received: {there}; put it "
             "where all nodes read it"
         )
-    return {name: Explainer(model, name, **dict(parameters)) for name, parameters in methods}
+    return {
+        name: Explainer(model, name, jit_compile=jit_compile, **dict(parameters))
+        for name, parameters in methods
+    }
 
 
 def _check_target(explainer: Explainer, target: Target) -> None:

@@ -46,7 +46,7 @@ from tfrnnx.training import EVALUATION_BATCH, test_sequences
 
 FLAGS = flags.FLAGS
 _SHOWN = 12
-_OF_SHARDS = ("engine", "address", "jobs", "overwrite")
+_OF_SHARDS = ("engine", "address", "jobs", "jit_compile", "overwrite")
 _NOT_OF_SHARDS = ("images", "inputs", "index", "dataset", "data_dir")
 
 
@@ -89,6 +89,13 @@ def _define_flags() -> None:
         "out", "explanation", "Where to write: <out>.npz and <out>.png, or a folder that is there."
     )
     define_engine_flags()
+    flags.DEFINE_bool(
+        "jit_compile",
+        False,
+        "Of --shards: compile with XLA, anew for every size of a batch. Relevance of LSTMs and "
+        "GRUs then takes about 0.6 of the time; gradients and convolutions do not gain "
+        "(benchmarks/README.md, xla).",
+    )
     flags.DEFINE_bool("overwrite", False, "Remove other relevance in the folder of --shards first.")
     flags.mark_flag_as_required("model")
 
@@ -150,6 +157,7 @@ def _explain_shards() -> None:
         method_parameters(FLAGS.method),
         target,
         engine=engine,
+        jit_compile=FLAGS.jit_compile,
         overwrite=FLAGS.overwrite,
     )
     total, failed = len(bulk.missing), 0

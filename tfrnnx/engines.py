@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
 
-import joblib
 import tensorflow as tf
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from tfrnnx.checks import whole_number
 from tfrnnx.errors import ConfigError, EngineError, TfrnnxError, TfrnnxWarning
@@ -125,6 +123,9 @@ def _in_processes(
     threads: int | None,
     keep_going: bool,
 ) -> Iterator[tuple[Task, Any]]:
+    import joblib  # not at the head: most programs run no processes
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
     threads = threads or max(1, joblib.cpu_count() // jobs)
     with joblib.parallel_config("loky", n_jobs=jobs, inner_max_num_threads=threads):
         finished: Any = joblib.Parallel(return_as="generator_unordered", pre_dispatch="n_jobs")(

@@ -71,9 +71,10 @@ def _scan(
 
     size = getattr(layer.cell, "output_size", None) or layer.state_size[0]
     steps_first = tf.transpose(sequences, [1, 0, 2])
-    # One product over all steps. Only where a while loop reads narrow inputs it costs more to hand
-    # their wide projections from step to step.
-    at_once = layer.unroll or _NARROW * sequences.shape[-1] > size
+    # In a while loop one product over all steps, unless the inputs are narrow: then it costs more
+    # to hand their wide projections from step to step. Unrolled, the steps' own products keep the
+    # other cores busy while a step waits for the one before.
+    at_once = not layer.unroll and _NARROW * sequences.shape[-1] > size
 
     def run(inputs: Any, states: Any) -> Any:
         x, sinks = inputs

@@ -88,10 +88,10 @@ class Explainer:
         layers: names of layers at whose outputs relevance is returned too; those of a nested
             model with its name before them, "encoder/dense".
         ledger: account for all relevance, see `tfrnnx.ledger.Ledger`; relevance methods only.
-        jit_compile: compile with XLA, once for every batch size, which takes seconds. As measured
-            (`python -m benchmarks --only=xla`) it pays for relevance methods on recurrent layers
-            when batches of one size come again and again, and for gradients and convolutions it
-            does not.
+        jit_compile: compile with XLA, anew for every batch size, which takes a second or two. As
+            measured (`python -m benchmarks --only=xla`) it pays for relevance methods on recurrent
+            layers when batches of one size come again and again: 0.5 to 0.8 of the time. Gradients
+            gain less, and where convolutions dominate there is nothing to gain.
         **parameters: of the method, such as `low=` and `high=` of "dtd".
 
     Raises:

@@ -353,6 +353,23 @@ def _threads(limit):
     return config.get_intra_op_parallelism_threads(), config.get_inter_op_parallelism_threads()
 
 
+def test_cells_on_ray_come_back_and_go_on(small, tmp_path, cluster):
+    """Nodes see neither the study's folder nor the data; a finished cell gets another method."""
+    study = Study(tmp_path / "study")
+    shutil.copytree(small.folder, study.folder)
+    other = Cell("shallow", "digits", 0)
+    run_cells(study, [CELL, other], SMALL, ["sa", "gb"], engine=cluster, verbose=0)
+    before, after = small.read(CELL), study.read(CELL)
+    assert after["scores"]["sa"] == before["scores"]["sa"]  # not trained, nor scored, again
+    assert after["seconds"]["training"] == before["seconds"]["training"]
+    assert set(after["scores"]) == set(study.read(other)["scores"]) == {"sa", "gb", RANDOM}
+    assert not [path for path in study.folder.rglob("*") if path.name in ("checkpoint", "logs")]
+    load_model(study.run_of(other).folder)
+    unchanged = tree(study.folder)
+    run_cells(study, [CELL, other], SMALL, ["sa", "gb"], engine=cluster, verbose=0)
+    assert tree(study.folder) == unchanged
+
+
 def test_processes_share_the_cores():
     with joblib.parallel_config("loky", n_jobs=2):
         pools = joblib.Parallel()(joblib.delayed(_threads)(1) for _ in range(2))

@@ -79,6 +79,23 @@ def test_models_of_mixed_precision_are_explained_in_that_of_their_weights(policy
     assert np.any(expected.relevance)
 
 
+class Choose(tfrnnx.layers.ExplainableLayer):
+    """Keeps one value of each sample, by a number."""
+
+    def call(self, inputs):
+        x, number = inputs
+        return x * tf.one_hot(number, x.shape[-1], dtype=x.dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_float16"])
+def test_a_layer_of_ones_own_gets_integers_as_they_are(dtype):
+    inputs = [keras.Input((4,)), keras.Input((), dtype="int32")]
+    outputs = tfrnnx.layers.Dense(2, rectify=False)(Choose(dtype=dtype)(inputs))
+    x, number = np.ones((3, 4), "float32"), np.array([2, 0, 3], "int32")
+    relevance, _ = tfrnnx.Explainer(keras.Model(inputs, outputs), "gradient")([x, number], 0)
+    np.testing.assert_array_equal(np.asarray(relevance) != 0, np.eye(4)[number] == 1)
+
+
 @pytest.mark.parametrize("method", ["gradient", "lrp_epsilon"])
 @pytest.mark.parametrize("wide", [False, True])
 def test_narrow_and_wide_inputs_of_a_loop_agree_with_one_without(wide, method):

@@ -151,15 +151,7 @@ class Run:
             OutputError: if it holds something else, or cannot be written.
         """
         there = self.read_config()
-        try:
-            files = list(self.folder.iterdir()) if self.folder.is_dir() else []
-        except OSError as error:
-            raise output_error(self.folder, error) from error
-        if not there and not all(is_partial(path) for path in files):
-            raise OutputError(
-                f"Expected {self.folder} to be a training run, empty or not there. Received: a "
-                "folder with other files; choose another with --out"
-            )
+        files_in(self.folder, "a training run", there is not None)
         remove_partials(self.folder)
         if there and not overwrite:
             check_same(self.folder, asdict(there), asdict(config))
@@ -250,6 +242,29 @@ def read_config(path: Path, what: str, names: Iterable[str]) -> dict[str, Any] |
             f"Expected the configuration of {what} in {path}. Received: something else "
             f"({error!r}); remove it, or choose another folder with --out"
         ) from None
+
+
+def files_in(folder: Path, what: str, known: bool) -> list[Path]:
+    """Return the files of a folder that is to be written to; none if it is not there.
+
+    Args:
+        folder: of results.
+        what: is to be in it, as messages call it.
+        known: whether its configuration says that it is that.
+
+    Raises:
+        OutputError: if it holds something else, or cannot be read.
+    """
+    try:
+        files = list(folder.iterdir()) if folder.is_dir() else []
+    except OSError as error:
+        raise output_error(folder, error) from error
+    if not known and not all(is_partial(path) for path in files):
+        raise OutputError(
+            f"Expected {folder} to be {what}, empty or not there. Received: a folder with other "
+            "files; choose another with --out"
+        )
+    return files
 
 
 def check_same(folder: Path, there: dict[str, Any], here: dict[str, Any]) -> None:

@@ -27,8 +27,8 @@ from tfrnnx.errors import (
     TfrnnxError,
 )
 from tfrnnx.explain import Explainer, Explanation, FullExplanation
-from tfrnnx.files import atomic, is_partial, locked, output_error, remove_partials, write_json
-from tfrnnx.runs import check_same, read_config, versions
+from tfrnnx.files import atomic, locked, output_error, remove_partials, write_json
+from tfrnnx.runs import check_same, files_in, read_config, versions
 from tfrnnx.saved import load_model, model_file
 from tfrnnx.targets import Target
 from tfrnnx.training import EVALUATION_BATCH
@@ -191,21 +191,17 @@ class BulkExplanation:
 def _open(plan: _Plan, overwrite: bool) -> set[str]:
     """Make the folder this configuration's; return the names of the files that are there."""
     path, config = plan.out / "shards.json", plan.config()
-    there = read_config(path, "an explanation in bulk", config)
-    try:
-        files = list(plan.out.iterdir()) if plan.out.is_dir() else []
-        if there is None and not all(is_partial(path) for path in files):
-            raise OutputError(
-                f"Expected {plan.out} to be an explanation in bulk, empty or not there. Received: "
-                "a folder with other files; choose another with --out"
-            )
-        if there is not None and overwrite:
+    what = "an explanation in bulk"
+    there = read_config(path, what, config)
+    files = files_in(plan.out, what, there is not None)
+    if there is not None and overwrite:
+        try:
             for result in plan.out.glob("*.npz"):
                 result.unlink()
             path.unlink()  # last: as long as it is there, the folder is known
-            files, there = [], None
-    except OSError as error:
-        raise output_error(plan.out, error) from error
+        except OSError as error:
+            raise output_error(plan.out, error) from error
+        files, there = [], None
     if there is None:
         write_json(path, {**config, "path": str(plan.model), "versions": versions()})
     else:

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from tfrnnx.errors import ModelFileError, OutputError
+from tfrnnx.errors import ModelFileError
 from tfrnnx.evaluate.config import Cell, StudyConfig
 from tfrnnx.evaluate.scoring import RANDOM
 from tfrnnx.files import atomic, is_partial, locked, output_error, remove_partials, write_json
 from tfrnnx.metrics import metrics
-from tfrnnx.runs import Run, check_same, read_config
+from tfrnnx.runs import Run, check_same, files_in, read_config
 
 
 class Study:
@@ -46,19 +46,14 @@ class Study:
         """
         names = [field.name for field in fields(StudyConfig)]
         there = read_config(self.config, "a study", names)
-        try:
-            files = list(self.folder.iterdir()) if self.folder.is_dir() else []
-            if there is None and not all(is_partial(path) for path in files):
-                raise OutputError(
-                    f"Expected {self.folder} to be a study, empty or not there. Received: a folder "
-                    "with other files; choose another with --out"
-                )
-            if there is not None and overwrite:
+        files_in(self.folder, "a study", there is not None)
+        if there is not None and overwrite:
+            try:
                 shutil.rmtree(self.cells, ignore_errors=True)
                 self.config.unlink()
-                there = None
-        except OSError as error:
-            raise output_error(self.folder, error) from error
+            except OSError as error:
+                raise output_error(self.folder, error) from error
+            there = None
         if there is not None:
             check_same(self.folder, there, asdict(config))
             return

@@ -98,8 +98,10 @@ def entry_of(layer: Any) -> Entry:
 def _run_itself(layer: ExplainableLayer, x: Any, *args: Any, **kwargs: Any) -> Any:
     # Not by `layer(x)`, which would compute in half precision in a model of mixed precision: what
     # a rule divides by needs more digits and a wider range.
-    x = keras.tree.map_structure(lambda x: tf.cast(x, layer.variable_dtype), x)
-    return layer.call(x, *args, **kwargs)
+    def cast(x: tf.Tensor) -> tf.Tensor:
+        return tf.cast(x, layer.variable_dtype) if x.dtype.is_floating else x
+
+    return layer.call(keras.tree.map_structure(cast, x), *args, **kwargs)
 
 
 def unsupported(layer: Any, why: str = "") -> UnsupportedLayerError:

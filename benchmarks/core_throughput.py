@@ -13,9 +13,9 @@ import keras
 import numpy as np
 
 import tfrnnx
-from tfrnnx.engines import limit_threads
-from tfrnnx.saved import load_model
-from tfrnnx.training import EVALUATION_BATCH
+from tfrnnx.networks.training import EVALUATION_BATCH
+from tfrnnx.storage.engines import limit_threads
+from tfrnnx.storage.models import load_model
 
 _BATCHES = 5
 _SAVED = Path(__file__).resolve().parents[1] / "saved_models" / "mnist-convrlstm"

@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.measure import Row
 from tfrnnx.errors import InputError
-from tfrnnx.files import atomic, write_json
+from tfrnnx.storage.files import atomic, write_json
 
 _PAGE = Path(__file__).with_name("README.md")
 _BEGIN, _END = "<!-- made by python -m benchmarks -->\n", "<!-- end of what is made -->\n"

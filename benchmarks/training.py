@@ -17,8 +17,8 @@ import tfrnnx
 from benchmarks.measure import Row, interleaved, ratio
 from tfrnnx.data import load, majority_sequences
 from tfrnnx.errors import TfrnnxError
-from tfrnnx.losses import PseudoClassCrossentropy
-from tfrnnx.optimizers import ClippedAdam
+from tfrnnx.networks.losses import PseudoClassCrossentropy
+from tfrnnx.networks.optimizers import ClippedAdam
 
 SHAPE = (12, 28, 7)
 BATCH = 100

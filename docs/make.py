@@ -20,12 +20,12 @@ import tensorflow as tf
 
 import tfrnnx
 from tfrnnx import layers, primitives
-from tfrnnx.backward import Classes, explain_batch
+from tfrnnx.explaining.backward import Classes, explain_batch
+from tfrnnx.explaining.inputs import token_inputs
+from tfrnnx.explaining.targets import Form
 from tfrnnx.handlers import functional, supported_layers
-from tfrnnx.inputs import token_inputs
-from tfrnnx.methods import Method, rule_names
 from tfrnnx.primitives.scope import scope
-from tfrnnx.targets import Form
+from tfrnnx.propagation.methods import Method, rules
 
 FOLDER = Path(__file__).resolve().parent
 K = keras.layers
@@ -351,8 +351,8 @@ def section(name: str, factory: Callable, level: str = "##") -> str:
 def methods_page() -> str:
     """Return the page on methods and rules."""
     methods = "\n\n".join(section(name, tfrnnx.methods[name]) for name in tfrnnx.methods)
-    rules = "\n\n".join(section(name, rule_names[name], "###") for name in rule_names)
-    text = METHODS.format(methods=methods, rules=rules)
+    of_rules = "\n\n".join(section(name, rules[name], "###") for name in rules)
+    text = METHODS.format(methods=methods, rules=of_rules)
     return re.sub(r"\n{3,}", "\n\n", text)
 
 

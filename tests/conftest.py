@@ -59,6 +59,6 @@ def start_cluster():
 @pytest.fixture(scope="session")
 def cluster(start_cluster):
     """An engine on a cluster whose nodes remain."""
-    from tfrnnx.engines import Engine
+    from tfrnnx.storage.engines import Engine
 
     return Engine("ray", address=start_cluster()[0].address)

@@ -11,8 +11,8 @@ import numpy as np
 from recurrent_reference import Rule, Setting
 
 import tfrnnx
-from tfrnnx import rules
 from tfrnnx.errors import NegativeInputWarning, UnstableWarning
+from tfrnnx.propagation import rules
 
 GRADIENTS = (
     "gradient",

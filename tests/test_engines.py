@@ -11,8 +11,8 @@ import pytest
 import tensorflow as tf
 from programs import wait_for
 
-from tfrnnx.engines import RETRIES, Engine
 from tfrnnx.errors import ConfigError, EngineError, InputError
+from tfrnnx.storage.engines import RETRIES, Engine
 
 # Functions of tasks stand here, by the name that other processes import.
 

@@ -18,14 +18,14 @@ import tensorflow as tf
 from programs import finish, run, start
 
 from tfrnnx.data import load
-from tfrnnx.engines import Engine, limit_threads
 from tfrnnx.errors import ConfigError, ModelFileError, OutputError, StudyError
-from tfrnnx.evaluate import METHODS, PARAMETERS, Cell, Study, StudyConfig, run_cells, write_results
-from tfrnnx.evaluate.results import COLUMNS
-from tfrnnx.evaluate.scoring import RANDOM
-from tfrnnx.methods import get_method
-from tfrnnx.metrics import metrics
-from tfrnnx.saved import load_model
+from tfrnnx.propagation.methods import get_method
+from tfrnnx.scores.metrics import metrics
+from tfrnnx.storage.engines import Engine, limit_threads
+from tfrnnx.storage.models import load_model
+from tfrnnx.study import METHODS, PARAMETERS, Cell, Study, StudyConfig, run_cells, write_results
+from tfrnnx.study.results import COLUMNS
+from tfrnnx.study.scoring import RANDOM
 
 pytestmark = pytest.mark.filterwarnings(  # in Keras, on saving
     "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"

@@ -5,7 +5,7 @@ import pytest
 
 from tfrnnx.data import ImageSet, LabelledImages, load, majority_sequences
 from tfrnnx.errors import ConfigError, DataError
-from tfrnnx.evaluate.folds import fold_of
+from tfrnnx.study.folds import fold_of
 
 FOLDS = 4
 

@@ -5,14 +5,14 @@ import itertools
 import numpy as np
 import pytest
 
-from tfrnnx.evaluate.results import COLUMNS, Results
-from tfrnnx.evaluate.statistics import (
+from tfrnnx.scores.metrics import metrics
+from tfrnnx.study.results import COLUMNS, Results
+from tfrnnx.study.statistics import (
     compare_architectures,
     compare_methods,
     differences,
     verdicts,
 )
-from tfrnnx.metrics import metrics
 
 POSTER = ("shallow", "deep", "convdeep", "rlstm", "convrlstm")
 

@@ -11,8 +11,8 @@ from networks import ARCHITECTURES, CLASSES, SHAPE, redraw, samples, small
 
 import tfrnnx
 from tfrnnx.errors import ConfigError, OutputError, UnknownNameError
-from tfrnnx.export import export
 from tfrnnx.layers import Dense, RLSTMCell
+from tfrnnx.serving.saved_model import export
 
 METHODS = ("sa", "gb", "dtd")
 BATCHES = (1, 3, 8)

@@ -21,12 +21,12 @@ from twins import (
 )
 
 import tfrnnx
-from tfrnnx import rules
-from tfrnnx.backward import Classes, explain_batch
+from tfrnnx.explaining.backward import Classes, explain_batch
+from tfrnnx.explaining.inputs import token_inputs
+from tfrnnx.explaining.targets import Form
 from tfrnnx.handlers import functional
-from tfrnnx.inputs import token_inputs
-from tfrnnx.methods import get_method
-from tfrnnx.targets import Form
+from tfrnnx.propagation import rules
+from tfrnnx.propagation.methods import get_method
 
 L = keras.layers
 CLASSES = 3

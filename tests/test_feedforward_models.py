@@ -18,7 +18,7 @@ from twins import Twin, in_float64, of_float64
 
 import tfrnnx
 from tfrnnx.errors import LogitWarning, NegativeInputWarning, UnstableWarning
-from tfrnnx.methods import get_method
+from tfrnnx.propagation.methods import get_method
 
 L = keras.layers
 METHODS = tfrnnx.methods.names()

@@ -9,7 +9,7 @@ import tensorflow as tf
 from disks import small_disk
 
 from tfrnnx.errors import OutputError
-from tfrnnx.files import atomic, is_partial, locked, remove_partials, write_json
+from tfrnnx.storage.files import atomic, is_partial, locked, remove_partials, write_json
 
 
 def make(path, kind, content):
@@ -154,7 +154,7 @@ def test_a_full_disk(tmp_path):
 
 def test_what_a_killed_process_leaves_is_recognized_and_removed(tmp_path):
     script = (
-        "import sys, time; from pathlib import Path; from tfrnnx.files import atomic\n"
+        "import sys, time; from pathlib import Path; from tfrnnx.storage.files import atomic\n"
         "with atomic(Path(sys.argv[1])) as fresh:\n"
         "    fresh.write_text('half'); time.sleep(60)\n"
     )
@@ -179,7 +179,7 @@ def test_write_json(tmp_path):
 HOLDER = """
 import sys, time
 from pathlib import Path
-from tfrnnx.files import locked
+from tfrnnx.storage.files import locked
 
 with locked(Path(sys.argv[1]), lambda: None):
     print("locked", flush=True)

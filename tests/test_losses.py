@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfrnnx.losses import PseudoClassCrossentropy
+from tfrnnx.networks.losses import PseudoClassCrossentropy
 
 
 def reference(labels, logits):

@@ -2,8 +2,17 @@ import numpy as np
 import pytest
 
 from tfrnnx.errors import ConfigError, InputError, UnknownNameError
-from tfrnnx.flipping import Flipping
-from tfrnnx.metrics import aopc, cosine, flips, item_relevance, metrics, pointing, score, share
+from tfrnnx.scores.flipping import Flipping
+from tfrnnx.scores.metrics import (
+    aopc,
+    cosine,
+    flips,
+    item_relevance,
+    metrics,
+    pointing,
+    score,
+    share,
+)
 
 FIRST_TWO = np.array([[1, 1, 0]])
 

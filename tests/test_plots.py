@@ -6,7 +6,7 @@ import pytest
 
 from tfrnnx.data import to_image
 from tfrnnx.errors import OutputError
-from tfrnnx.plots import heatmaps, save_figure
+from tfrnnx.plots.heatmaps import heatmaps, save_figure
 
 SHAPE = (2, 4, 6, 3)  # samples of 4 steps of 6x3 pixels
 CAPTIONS = ["first", "second"]

@@ -6,10 +6,10 @@ import tensorflow as tf
 from programs import run
 
 import tfrnnx
-from tfrnnx import training
 from tfrnnx.data import load
-from tfrnnx.runs import Run
-from tfrnnx.saved import load_model
+from tfrnnx.networks import training
+from tfrnnx.networks.runs import Run
+from tfrnnx.storage.models import load_model
 
 pytestmark = pytest.mark.filterwarnings(  # in Keras, on saving
     "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from tfrnnx.errors import ConfigError, ModelFileError, OutputError
-from tfrnnx.runs import Run, TrainConfig
+from tfrnnx.networks.runs import Run, TrainConfig
 
 CONFIG = TrainConfig("shallow", epochs=3).resolved(images=300)
 ROWS = [

@@ -14,9 +14,9 @@ from programs import finish, run, start, wait_for
 
 import tfrnnx
 from tfrnnx.data import read_inputs
-from tfrnnx.engines import Engine
 from tfrnnx.errors import DataError, InputError, OutputError
-from tfrnnx.shards import BulkExplanation, find_shards
+from tfrnnx.serving.shards import BulkExplanation, find_shards
+from tfrnnx.storage.engines import Engine
 
 pytestmark = pytest.mark.filterwarnings(  # in Keras, on saving
     "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"

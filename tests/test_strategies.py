@@ -9,13 +9,13 @@ import pytest
 import tensorflow as tf
 from programs import fork, run
 
-from tfrnnx import training
 from tfrnnx.data import ImageSet, LabelledImages, load
 from tfrnnx.errors import ConfigError
-from tfrnnx.optimizers import ClippedAdam, LossScaling
-from tfrnnx.runs import Run, TrainConfig
-from tfrnnx.saved import load_model
-from tfrnnx.training import check, strategies, train
+from tfrnnx.networks import training
+from tfrnnx.networks.optimizers import ClippedAdam, LossScaling
+from tfrnnx.networks.runs import Run, TrainConfig
+from tfrnnx.networks.training import check, strategies, train
+from tfrnnx.storage.models import load_model
 
 pytestmark = pytest.mark.filterwarnings(  # in Keras, on saving
     "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"

@@ -6,14 +6,14 @@ import pytest
 import tensorflow as tf
 
 import tfrnnx
-from tfrnnx import runs, training
 from tfrnnx.data import ImageSet, LabelledImages, load
 from tfrnnx.errors import ConfigError, DataError, ModelFileError
-from tfrnnx.metrics import cosine
-from tfrnnx.report import report
-from tfrnnx.runs import Run, TrainConfig
-from tfrnnx.saved import load_model
-from tfrnnx.training import best_epoch, check, is_stale, train
+from tfrnnx.networks import runs, training
+from tfrnnx.networks.runs import Run, TrainConfig
+from tfrnnx.networks.training import best_epoch, check, is_stale, train
+from tfrnnx.scores.metrics import cosine
+from tfrnnx.storage.models import load_model
+from tfrnnx.study.run_report import report
 
 pytestmark = pytest.mark.filterwarnings(  # in Keras, on saving
     "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"

@@ -18,7 +18,7 @@ from networks import (
 
 import tfrnnx
 from tfrnnx import layers
-from tfrnnx.losses import PseudoClassCrossentropy
+from tfrnnx.networks.losses import PseudoClassCrossentropy
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -1,13 +1,39 @@
 """tfrnnx: recurrent networks designed to be explained, and explanations of recurrent networks."""
 
-from tfrnnx.bulk import explain
-from tfrnnx.explain import Explainer, Explanation, FullExplanation
+import importlib
+import importlib.metadata
+from typing import TYPE_CHECKING, Any
+
+from tfrnnx import errors, layers, primitives
+from tfrnnx.data import datasets
+from tfrnnx.explaining.batches import explain
+from tfrnnx.explaining.explainer import Explainer, Explanation, FullExplanation
+from tfrnnx.explaining.ledger import Ledger
+from tfrnnx.explaining.targets import Target
 from tfrnnx.handlers import register_layer, supported_layers
-from tfrnnx.ledger import Ledger
-from tfrnnx.methods import Method, Rules, methods
-from tfrnnx.models import architectures, build
-from tfrnnx.quantus import quantus_explain
-from tfrnnx.targets import Target
+from tfrnnx.networks.architectures import architectures, build
+from tfrnnx.propagation.methods import Method, Rules, methods, rules
+from tfrnnx.scores.metrics import metrics
+from tfrnnx.serving.quantus import quantus_explain
+from tfrnnx.serving.saved_model import export
+from tfrnnx.storage.models import load_model
+
+if TYPE_CHECKING:
+    from tfrnnx import plots
+
+try:
+    __version__ = importlib.metadata.version("tfrnnx")
+except importlib.metadata.PackageNotFoundError:  # run from a checkout
+    __version__ = "not installed"
+
+_ON_DEMAND = ("plots",)  # matplotlib takes half a second to import
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ON_DEMAND:
+        return importlib.import_module(f"tfrnnx.{name}")
+    raise AttributeError(f"module 'tfrnnx' has no attribute {name!r}")
+
 
 __all__ = [
     "Explainer",
@@ -17,11 +43,21 @@ __all__ = [
     "Method",
     "Rules",
     "Target",
+    "__version__",
     "architectures",
     "build",
+    "datasets",
+    "errors",
     "explain",
+    "export",
+    "layers",
+    "load_model",
     "methods",
+    "metrics",
+    "plots",
+    "primitives",
     "quantus_explain",
     "register_layer",
+    "rules",
     "supported_layers",
 ]

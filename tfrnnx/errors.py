@@ -23,6 +23,10 @@ class UnknownNameError(TfrnnxError, ValueError):
     """A name that no registry knows: an architecture, a method, a data set."""
 
 
+class RegistrationError(TfrnnxError, ValueError):
+    """Something registered under a name that is taken, or that is none."""
+
+
 class ConfigError(TfrnnxError, ValueError):
     """A parameter outside its range, or a configuration that contradicts what is on disk."""
 

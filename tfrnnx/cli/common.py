@@ -10,9 +10,9 @@ from typing import Any
 import tensorflow as tf
 from absl import app, flags, logging
 
-from tfrnnx.engines import ENGINES, Engine
 from tfrnnx.errors import ConfigError, InputError, TfrnnxError, TfrnnxWarning
-from tfrnnx.methods import methods
+from tfrnnx.propagation.methods import methods
+from tfrnnx.storage.engines import ENGINES, Engine
 
 _BOX = ("low", "high")
 

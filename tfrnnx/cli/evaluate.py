@@ -21,7 +21,10 @@ from absl import flags
 from tfrnnx.cli.common import chosen_engine, define_engine_flags, integers, start
 from tfrnnx.data import datasets
 from tfrnnx.errors import ConfigError
-from tfrnnx.evaluate import (
+from tfrnnx.networks.architectures import architectures
+from tfrnnx.networks.runs import PRECISIONS
+from tfrnnx.propagation.methods import get_method, methods
+from tfrnnx.study import (
     METHODS,
     PARAMETERS,
     Cell,
@@ -31,9 +34,6 @@ from tfrnnx.evaluate import (
     run_cells,
     write_results,
 )
-from tfrnnx.methods import get_method, methods
-from tfrnnx.models import architectures
-from tfrnnx.runs import PRECISIONS
 
 FLAGS = flags.FLAGS
 _DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(StudyConfig)}

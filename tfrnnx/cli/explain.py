@@ -22,7 +22,6 @@ import keras
 import numpy as np
 from absl import flags
 
-from tfrnnx.bulk import explain_arrays
 from tfrnnx.cli.common import (
     chosen_engine,
     define_engine_flags,
@@ -32,17 +31,18 @@ from tfrnnx.cli.common import (
     start,
 )
 from tfrnnx.data import datasets, load, read_inputs, read_sequences
-from tfrnnx.engines import limit_threads
 from tfrnnx.errors import ConfigError, DataError, InputError
-from tfrnnx.explain import Explainer, FullExplanation
-from tfrnnx.export import DEFAULT_METHODS
-from tfrnnx.files import atomic
-from tfrnnx.plots import heatmaps, save_figure
-from tfrnnx.runs import Run, TrainConfig
-from tfrnnx.saved import load_model
-from tfrnnx.shards import THREADS, BulkExplanation, by_input, find_shards, named_arrays
-from tfrnnx.targets import Target
-from tfrnnx.training import EVALUATION_BATCH, test_sequences
+from tfrnnx.explaining.batches import explain_arrays
+from tfrnnx.explaining.explainer import Explainer, FullExplanation
+from tfrnnx.explaining.targets import Target
+from tfrnnx.networks.runs import Run, TrainConfig
+from tfrnnx.networks.training import EVALUATION_BATCH, test_sequences
+from tfrnnx.plots.heatmaps import heatmaps, save_figure
+from tfrnnx.serving.saved_model import DEFAULT_METHODS
+from tfrnnx.serving.shards import THREADS, BulkExplanation, by_input, find_shards, named_arrays
+from tfrnnx.storage.engines import limit_threads
+from tfrnnx.storage.files import atomic
+from tfrnnx.storage.models import load_model
 
 FLAGS = flags.FLAGS
 _SHOWN = 12

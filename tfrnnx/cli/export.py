@@ -11,11 +11,11 @@ from pathlib import Path
 from absl import flags
 
 from tfrnnx.cli.common import define_method_flags, method_parameters, start
-from tfrnnx.export import DEFAULT_METHODS, export
+from tfrnnx.explaining.targets import output_names
 from tfrnnx.handlers import functional
-from tfrnnx.runs import Run
-from tfrnnx.saved import load_model
-from tfrnnx.targets import output_names
+from tfrnnx.networks.runs import Run
+from tfrnnx.serving.saved_model import DEFAULT_METHODS, export
+from tfrnnx.storage.models import load_model
 
 FLAGS = flags.FLAGS
 

@@ -16,10 +16,10 @@ from absl import flags
 
 from tfrnnx.cli.common import start
 from tfrnnx.data import datasets, load
-from tfrnnx.models import architectures
-from tfrnnx.report import report
-from tfrnnx.runs import PRECISIONS, Run, TrainConfig
-from tfrnnx.training import check, strategies, train
+from tfrnnx.networks.architectures import architectures
+from tfrnnx.networks.runs import PRECISIONS, Run, TrainConfig
+from tfrnnx.networks.training import check, strategies, train
+from tfrnnx.study.run_report import report
 
 FLAGS = flags.FLAGS
 _DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(TrainConfig)}

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from absl import logging
 
 from tfrnnx.errors import DataError
-from tfrnnx.files import locked
+from tfrnnx.storage.files import locked
 
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds

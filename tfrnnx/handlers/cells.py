@@ -9,8 +9,8 @@ import tensorflow as tf
 from tfrnnx import primitives
 from tfrnnx.handlers.activations import elementwise, is_positive
 from tfrnnx.handlers.registry import unsupported
+from tfrnnx.handlers.scan import Step
 from tfrnnx.layers import ExplainableCell
-from tfrnnx.layers.recurrence import Step
 
 _FRACTIONS = (keras.activations.sigmoid, keras.activations.hard_sigmoid)  # values in [0, 1]
 

@@ -10,7 +10,7 @@ from tfrnnx.handlers.cells import Stepper, stepper_of
 from tfrnnx.handlers.graph import run_model
 from tfrnnx.handlers.merging import average
 from tfrnnx.handlers.registry import entry_of, register_layer
-from tfrnnx.layers.recurrence import scan
+from tfrnnx.handlers.scan import scan
 from tfrnnx.primitives.scope import hidden, mark_moved, mark_positive, recurring, scope, within
 
 _NARROW = 2  # inputs so many times narrower than the state

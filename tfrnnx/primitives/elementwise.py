@@ -15,7 +15,7 @@ from tfrnnx.primitives.scope import (
     relevance_scope,
     scope,
 )
-from tfrnnx.rules import Terms, message, stabilized
+from tfrnnx.propagation.rules import Terms, message, stabilized
 
 
 def relu(z: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor] = tf.nn.relu) -> tf.Tensor:

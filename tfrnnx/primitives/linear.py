@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfrnnx.primitives.accounts import account
 from tfrnnx.primitives.pullback import pullback
 from tfrnnx.primitives.scope import Scope, relevance_scope
-from tfrnnx.rules import FLAT, LinearMap, Tensors, message
+from tfrnnx.propagation.rules import FLAT, LinearMap, Tensors, message
 
 
 class Contribution(NamedTuple):

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from tfrnnx.methods import Method
-from tfrnnx.rules import Rule, Tensors, Terms
+from tfrnnx.propagation.methods import Method
+from tfrnnx.propagation.rules import Rule, Tensors, Terms
 
 ACCOUNTS = ("bias", "epsilon", "gates")  # what a layer's maps can take, the columns of a sink
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfrnnx.checks import whole_number
-from tfrnnx.runs import TrainConfig
+from tfrnnx.networks.architectures import architectures
+from tfrnnx.networks.runs import TrainConfig
 
 # Those of the poster, and others for the same table.
 METHODS = (
@@ -98,7 +99,7 @@ class StudyConfig:
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             dropout=self.dropout,
-            stationary_dropout=cell.arch.endswith("_sd"),
+            stationary_dropout=bool(architectures[cell.arch].stationary_dropout),
             patience=self.patience,
             seed=self.training_seed(cell.fold),
             items=self.items,

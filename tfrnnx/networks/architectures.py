@@ -5,12 +5,11 @@ add one, write such a function here or anywhere and decorate it with
 `architectures.register(name)`.
 """
 
-import functools
 import inspect
 import math
 import numbers
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -19,8 +18,6 @@ from tfrnnx import layers
 from tfrnnx.checks import whole_number
 from tfrnnx.errors import ConfigError
 from tfrnnx.registry import Registry
-
-architectures: Registry[Callable[..., keras.KerasTensor]] = Registry("architecture")
 
 
 @dataclass(frozen=True)
@@ -84,6 +81,28 @@ class Blocks:
         return layers.RGRUCell(units, dtype=self.dtype, name="cell")
 
 
+@dataclass(frozen=True)
+class Architecture:
+    """How a network is made.
+
+    Attributes:
+        function: (blocks, input, widths by their names) -> the features that the logits read.
+        stationary_dropout: whether dropout draws one mask for all steps; None: as is asked for.
+    """
+
+    function: Callable[..., keras.KerasTensor]
+    stationary_dropout: bool | None = None
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """The sizes of the layers, by their names."""
+        parameters = inspect.signature(self.function).parameters.values()
+        return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+
+architectures: Registry[Architecture] = Registry("architecture", Architecture)
+
+
 def build(
     arch: str,
     *,
@@ -124,12 +143,8 @@ def build(
         184330
     """
     architecture = architectures[arch]
-    known = {
-        parameter.name
-        for parameter in inspect.signature(architecture).parameters.values()
-        if parameter.default is not parameter.empty
-    }
-    unknown = sorted(set(widths) - known)
+    known = architecture.widths
+    unknown = sorted(set(widths) - set(known))
     if unknown:
         raise ConfigError(
             f"Architecture {arch!r} has the widths {', '.join(sorted(known))}. "
@@ -147,7 +162,10 @@ def build(
         whole_number(f"each of input_shape, (steps, height, width) = {input_shape},", size, 1)
     policy = _float_policy(dtype)
     x = keras.Input(input_shape, dtype=policy.variable_dtype, name="sequence")
-    features = architecture(Blocks(dropout, stationary_dropout, unroll, dtype), x, **widths)
+    if architecture.stationary_dropout is not None:
+        stationary_dropout = architecture.stationary_dropout
+    blocks = Blocks(dropout, stationary_dropout, unroll, dtype)
+    features = architecture.function(blocks, x, **widths)
     # The logits are as precise as the weights, whatever the other layers compute with.
     last = layers.Dense(classes, rectify=False, dtype=policy.variable_dtype, name="logits")
     logits = last(features)
@@ -239,16 +257,6 @@ def rgru(
     return blocks.recurrent(x, blocks.rgru_cell(recur))
 
 
-def _with_stationary_dropout(name: str) -> None:
-    """Register an architecture's variant whose dropout draws one mask for all steps."""
-    architecture = architectures[name]
-
-    @functools.wraps(architecture)  # whose signature names the widths
-    def stationary(blocks: Blocks, x: keras.KerasTensor, **widths: int) -> keras.KerasTensor:
-        return architecture(replace(blocks, stationary_dropout=True), x, **widths)
-
-    architectures.register(f"{name}_sd")(stationary)
-
-
 for _name in architectures.names():
-    _with_stationary_dropout(_name)
+    _function = architectures[_name].function
+    architectures.register(f"{_name}_sd", stationary_dropout=True)(_function)

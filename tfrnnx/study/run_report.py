@@ -7,13 +7,13 @@ import keras
 import numpy as np
 
 from tfrnnx.data import ImageSet
-from tfrnnx.explain import Explainer
-from tfrnnx.export import DEFAULT_METHODS, export
-from tfrnnx.files import write_json
-from tfrnnx.metrics import metrics
-from tfrnnx.plots import heatmaps, save_figure
-from tfrnnx.runs import Run, TrainConfig
-from tfrnnx.training import test_sequences
+from tfrnnx.explaining.explainer import Explainer
+from tfrnnx.networks.runs import Run, TrainConfig
+from tfrnnx.networks.training import test_sequences
+from tfrnnx.plots.heatmaps import heatmaps, save_figure
+from tfrnnx.scores.metrics import metrics
+from tfrnnx.serving.saved_model import DEFAULT_METHODS, export
+from tfrnnx.storage.files import write_json
 
 _SHOWN = 6
 

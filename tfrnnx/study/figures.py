@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from tfrnnx.evaluate.results import Results
-from tfrnnx.plots import draw_picture
+from tfrnnx.plots.heatmaps import draw_picture
+from tfrnnx.study.results import Results
 
 # Okabe and Ito's, which colour-blind readers can tell apart.
 _COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999")

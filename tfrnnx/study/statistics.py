@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.stats import tukey_hsd
 
-from tfrnnx.evaluate.results import Results
+from tfrnnx.study.results import Results
 
 CONFIDENCE = 0.95
 # The poster's score, and the one that an uneven split over the majority's items does not lower.

@@ -8,10 +8,10 @@ import keras
 import tensorflow as tf
 
 from tfrnnx.errors import OutputError
-from tfrnnx.explain import Explainer
-from tfrnnx.files import atomic
+from tfrnnx.explaining.explainer import Explainer
+from tfrnnx.explaining.targets import Target, output_names
 from tfrnnx.handlers import functional
-from tfrnnx.targets import Target, output_names
+from tfrnnx.storage.files import atomic
 
 DEFAULT_METHODS = ("sa", "gb", "dtd")
 

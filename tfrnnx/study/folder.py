@@ -11,11 +11,18 @@ from typing import Any
 import numpy as np
 
 from tfrnnx.errors import ModelFileError
-from tfrnnx.evaluate.config import Cell, StudyConfig
-from tfrnnx.evaluate.scoring import RANDOM
-from tfrnnx.files import atomic, is_partial, locked, output_error, remove_partials, write_json
-from tfrnnx.metrics import metrics
-from tfrnnx.runs import Run, check_same, files_in, read_config
+from tfrnnx.networks.runs import Run, check_same, files_in, read_config
+from tfrnnx.scores.metrics import metrics
+from tfrnnx.storage.files import (
+    atomic,
+    is_partial,
+    locked,
+    output_error,
+    remove_partials,
+    write_json,
+)
+from tfrnnx.study.config import Cell, StudyConfig
+from tfrnnx.study.scoring import RANDOM
 
 
 class Study:

@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from tfrnnx.errors import ConfigError, ModelFileError, OutputError
-from tfrnnx.files import atomic, is_partial, locked, output_error, remove_partials, write_json
+from tfrnnx.storage.files import (
+    atomic,
+    is_partial,
+    locked,
+    output_error,
+    remove_partials,
+    write_json,
+)
 
 _SMALL_SET = 5_000
 _LARGEST_SEED = 2**32 - 1  # NumPy's

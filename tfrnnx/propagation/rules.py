@@ -18,6 +18,8 @@ from typing import Protocol
 
 import tensorflow as tf
 
+from tfrnnx.registry import Registry
+
 Tensors = tuple[tf.Tensor, ...]
 
 
@@ -99,6 +101,9 @@ class Rule:
             return _in_two_parts(self.terms)
         any_sign, never_negative = self.signed
         return never_negative if positive else any_sign
+
+
+rules: Registry[Callable[..., Rule]] = Registry("rule")
 
 
 def stabilized(z: tf.Tensor, epsilon: float) -> tf.Tensor:
@@ -268,6 +273,7 @@ def _in_two_parts(terms: Terms) -> Terms:
 # Rules
 
 
+@rules.register("epsilon")
 def epsilon(epsilon: float = 1e-3) -> Rule:
     """LRP-ε; LRP-0 where ε = 0.
 
@@ -280,6 +286,7 @@ def epsilon(epsilon: float = 1e-3) -> Rule:
     return Rule("epsilon", _PRODUCTS, _in_proportion(epsilon), _SIGNED)
 
 
+@rules.register("gamma")
 def gamma(gamma: float = 0.25) -> Rule:
     """LRP-γ, for inputs of either sign.
 
@@ -304,6 +311,7 @@ def gamma(gamma: float = 0.25) -> Rule:
     return Rule("gamma", _PRODUCTS, share, _SIGNED, splits=True)
 
 
+@rules.register("alpha_beta")
 def alpha_beta(alpha: float = 2.0, beta: float = 1.0) -> Rule:
     """LRP-αβ, with α - β = 1.
 
@@ -323,6 +331,7 @@ def alpha_beta(alpha: float = 2.0, beta: float = 1.0) -> Rule:
     return Rule("alpha_beta", _PRODUCTS, share, signed, splits=True)
 
 
+@rules.register("z_plus")
 def z_plus() -> Rule:
     """The z+ rule for inputs x >= 0.
 
@@ -334,6 +343,7 @@ def z_plus() -> Rule:
     return Rule("z_plus", _POSITIVE_WEIGHTS, _in_proportion())
 
 
+@rules.register("w_square")
 def w_square() -> Rule:
     """The w² rule for inputs without bounds.
 
@@ -344,6 +354,7 @@ def w_square() -> Rule:
     return Rule("w_square", _of_weights_alone(tf.square, degree=2), _in_proportion())
 
 
+@rules.register("flat")
 def flat() -> Rule:
     """The flat rule: every input of a map gets the same.
 
@@ -355,6 +366,7 @@ def flat() -> Rule:
     return Rule("flat", FLAT, _in_proportion())
 
 
+@rules.register("z_box")
 def z_box(low: float = -1.0, high: float = 1.0) -> Rule:
     """The z^B rule for inputs in a box low <= x <= high with low <= 0 <= high, such as pixels.
 

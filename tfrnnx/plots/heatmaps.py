@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tfrnnx.data import to_image
-from tfrnnx.files import atomic
+from tfrnnx.storage.files import atomic
 
 _COLORS = "RdBu_r"  # white is zero: empty space reads as "nothing here"
 _COLUMN_INCHES, _ROW_INCHES = 2.6, 0.95

@@ -9,10 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfrnnx.data import to_image
-from tfrnnx.evaluate.config import PARAMETERS
-from tfrnnx.explain import Explainer
-from tfrnnx.flipping import Flipping
-from tfrnnx.metrics import item_relevance, metrics, needs, score
+from tfrnnx.explaining.explainer import Explainer
+from tfrnnx.scores.flipping import Flipping
+from tfrnnx.scores.metrics import item_relevance, metrics, needs, score
+from tfrnnx.study.config import PARAMETERS
 
 # Relevance drawn at random, scored like a method's: what a metric gives by chance.
 RANDOM = "random"

@@ -1,9 +1,9 @@
 """The poster's study: architectures x data sets x folds, trained, explained and scored."""
 
-from tfrnnx.evaluate.cells import check_cells, run_cells
-from tfrnnx.evaluate.config import METHODS, PARAMETERS, Cell, StudyConfig
-from tfrnnx.evaluate.report import write_results
-from tfrnnx.evaluate.study import Study
+from tfrnnx.study.computing import check_cells, run_cells
+from tfrnnx.study.config import METHODS, PARAMETERS, Cell, StudyConfig
+from tfrnnx.study.folder import Study
+from tfrnnx.study.writing import write_results
 
 __all__ = [
     "METHODS",

@@ -7,10 +7,10 @@ import keras
 import tensorflow as tf
 
 from tfrnnx.errors import ConfigError
+from tfrnnx.explaining.targets import Form, Start, start_of
 from tfrnnx.handlers import run_model
-from tfrnnx.methods import Method
 from tfrnnx.primitives.scope import Record, Sample, Source, explaining
-from tfrnnx.targets import Form, Start, start_of
+from tfrnnx.propagation.methods import Method
 
 
 class Result(NamedTuple):
@@ -22,7 +22,7 @@ class Result(NamedTuple):
         target: the explained class of every sample, int32 (batch,), -1 for callables.
         layers: relevance at the outputs of named layers, once for each time a layer is used.
         start: what the backward pass started with, (batch,).
-        taken: what the maps of each layer took, see `tfrnnx.ledger.Ledger`.
+        taken: what the maps of each layer took, see `tfrnnx.Ledger`.
         initial_states: what arrived at the states that recurrent layers start from, (batch,).
     """
 

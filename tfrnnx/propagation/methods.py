@@ -13,17 +13,13 @@ from typing import Any, Literal
 
 import tensorflow as tf
 
-from tfrnnx import rules
 from tfrnnx.checks import number, whole_number
 from tfrnnx.errors import ConfigError, UnstableWarning, tell
+from tfrnnx.propagation.rules import Rule, message, rules, stabilized
+from tfrnnx.propagation.sampling import Background, Noise, Path, Sampler
 from tfrnnx.registry import Registry
-from tfrnnx.rules import Rule, message, stabilized
-from tfrnnx.sampling import Background, Noise, Path, Sampler
 
 methods: Registry[Callable[..., "Method"]] = Registry("method")
-rule_names: Registry[Callable[..., Rule]] = Registry("rule")
-for _name in ("epsilon", "gamma", "alpha_beta", "z_plus", "w_square", "flat", "z_box"):
-    rule_names.register(_name)(getattr(rules, _name))
 
 GATES = ("all", "half", "prop")
 BIASES = ("absorb", "distribute", "ignore")
@@ -502,7 +498,7 @@ def composite(
     def chosen(rule: str | Rule) -> Rule:
         if isinstance(rule, Rule):
             return rule
-        return rules.epsilon(epsilon) if rule == "epsilon" else rule_names[rule]()
+        return rules.epsilon(epsilon) if rule == "epsilon" else rules[rule]()
 
     given = {"input": input, "convolution": convolution, "recurrent": recurrent}
     others = {name: chosen(rule) for name, rule in given.items() if rule is not None}

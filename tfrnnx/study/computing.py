@@ -11,17 +11,17 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfrnnx import training
 from tfrnnx.data import ImageSet, load
-from tfrnnx.engines import Engine
 from tfrnnx.errors import TfrnnxError
-from tfrnnx.evaluate.config import Cell, StudyConfig
-from tfrnnx.evaluate.folds import fold_of
-from tfrnnx.evaluate.scoring import Scores
-from tfrnnx.evaluate.study import Study
-from tfrnnx.files import atomic, write_json
-from tfrnnx.runs import Run, TrainConfig, versions
-from tfrnnx.saved import load_model
+from tfrnnx.networks import training
+from tfrnnx.networks.runs import Run, TrainConfig, versions
+from tfrnnx.storage.engines import Engine
+from tfrnnx.storage.files import atomic, write_json
+from tfrnnx.storage.models import load_model
+from tfrnnx.study.config import Cell, StudyConfig
+from tfrnnx.study.folder import Study
+from tfrnnx.study.folds import fold_of
+from tfrnnx.study.scoring import Scores
 
 
 def check_cells(cells: Sequence[Cell], config: StudyConfig, data_dir: str | None = None) -> None:

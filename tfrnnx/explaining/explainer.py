@@ -9,7 +9,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrnnx.backward import Classes, Result, explain_batch
 from tfrnnx.errors import (
     ConfigError,
     InputError,
@@ -18,12 +17,13 @@ from tfrnnx.errors import (
     UnsupportedLayerError,
     tell,
 )
+from tfrnnx.explaining.backward import Classes, Result, explain_batch
+from tfrnnx.explaining.inputs import Inputs, InputSpec, token_inputs
+from tfrnnx.explaining.ledger import Ledger
+from tfrnnx.explaining.targets import PREDICTED, Form, classes_of, form_of, output_names, steps_of
 from tfrnnx.handlers import functional
-from tfrnnx.inputs import Inputs, InputSpec, token_inputs
-from tfrnnx.ledger import Ledger
-from tfrnnx.methods import Method, get_method
 from tfrnnx.primitives.scope import Record
-from tfrnnx.targets import PREDICTED, Form, classes_of, form_of, output_names, steps_of
+from tfrnnx.propagation.methods import Method, get_method
 
 
 class Explanation(NamedTuple):
@@ -87,7 +87,7 @@ class Explainer:
         method: the name of a method ("dtd", "lrp_epsilon", "sa", ...), or a `Method`.
         layers: names of layers at whose outputs relevance is returned too; those of a nested
             model with its name before them, "encoder/dense".
-        ledger: account for all relevance, see `tfrnnx.ledger.Ledger`; relevance methods only.
+        ledger: account for all relevance, see `tfrnnx.Ledger`; relevance methods only.
         jit_compile: compile with XLA, anew for every batch size, which takes a second or two. As
             measured (`python -m benchmarks --only=xla`) it pays for relevance methods on recurrent
             layers when batches of one size come again and again: 0.5 to 0.8 of the time. Gradients

@@ -6,8 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfrnnx.bulk import explain
-from tfrnnx.methods import Method, methods
+from tfrnnx.explaining.batches import explain
+from tfrnnx.propagation.methods import Method, methods
 
 
 def quantus_explain(

@@ -12,10 +12,10 @@ import tensorflow as tf
 
 from tfrnnx.checks import whole_number
 from tfrnnx.errors import InputError
-from tfrnnx.explain import Explainer, FullExplanation
-from tfrnnx.ledger import Ledger
-from tfrnnx.methods import Method, get_method
-from tfrnnx.targets import Target
+from tfrnnx.explaining.explainer import Explainer, FullExplanation
+from tfrnnx.explaining.ledger import Ledger
+from tfrnnx.explaining.targets import Target
+from tfrnnx.propagation.methods import Method, get_method
 
 
 def explain(

@@ -17,7 +17,6 @@ import numpy as np
 import tensorflow as tf
 
 from tfrnnx.data import read_inputs
-from tfrnnx.engines import Engine
 from tfrnnx.errors import (
     DataError,
     EngineError,
@@ -26,12 +25,13 @@ from tfrnnx.errors import (
     OutputError,
     TfrnnxError,
 )
-from tfrnnx.explain import Explainer, Explanation, FullExplanation
-from tfrnnx.files import atomic, locked, output_error, remove_partials, write_json
-from tfrnnx.runs import check_same, files_in, read_config, versions
-from tfrnnx.saved import load_model, model_file
-from tfrnnx.targets import Target
-from tfrnnx.training import EVALUATION_BATCH
+from tfrnnx.explaining.explainer import Explainer, Explanation, FullExplanation
+from tfrnnx.explaining.targets import Target
+from tfrnnx.networks.runs import check_same, files_in, read_config, versions
+from tfrnnx.networks.training import EVALUATION_BATCH
+from tfrnnx.storage.engines import Engine
+from tfrnnx.storage.files import atomic, locked, output_error, remove_partials, write_json
+from tfrnnx.storage.models import load_model, model_file
 
 THREADS = 1  # of a shard, on every engine: sums are then in the same order
 _SUFFIXES = (".npy", ".npz")

@@ -7,14 +7,14 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from tfrnnx.errors import StudyError
-from tfrnnx.evaluate import figures, statistics
-from tfrnnx.evaluate.config import Cell, StudyConfig
-from tfrnnx.evaluate.results import Results
-from tfrnnx.evaluate.scoring import RANDOM
-from tfrnnx.evaluate.study import Study
-from tfrnnx.files import atomic, write_json
-from tfrnnx.plots import save_figure
-from tfrnnx.runs import versions
+from tfrnnx.networks.runs import versions
+from tfrnnx.plots.heatmaps import save_figure
+from tfrnnx.storage.files import atomic, write_json
+from tfrnnx.study import figures, statistics
+from tfrnnx.study.config import Cell, StudyConfig
+from tfrnnx.study.folder import Study
+from tfrnnx.study.results import Results
+from tfrnnx.study.scoring import RANDOM
 
 _FORMATS = ("png", "svg")
 

@@ -11,13 +11,13 @@ import tensorflow as tf
 
 from tfrnnx.data import ImageSet, LabelledImages, majority_sequences
 from tfrnnx.errors import ConfigError, ModelFileError
-from tfrnnx.files import atomic, output_error
-from tfrnnx.losses import PseudoClassCrossentropy
-from tfrnnx.models import build
-from tfrnnx.optimizers import ClippedAdam, LossScaling
+from tfrnnx.networks.architectures import build
+from tfrnnx.networks.losses import PseudoClassCrossentropy
+from tfrnnx.networks.optimizers import ClippedAdam, LossScaling
+from tfrnnx.networks.runs import Run, TrainConfig
 from tfrnnx.registry import Registry
-from tfrnnx.runs import Run, TrainConfig
-from tfrnnx.saved import load_model
+from tfrnnx.storage.files import atomic, output_error
+from tfrnnx.storage.models import load_model
 
 EVALUATION_BATCH = 200
 _VALIDATION_SHARE = 0.1

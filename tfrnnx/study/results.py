@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from tfrnnx.data import datasets
-from tfrnnx.evaluate.config import METHODS
-from tfrnnx.evaluate.scoring import RANDOM
-from tfrnnx.files import atomic
-from tfrnnx.methods import methods
-from tfrnnx.metrics import metrics
-from tfrnnx.models import architectures
+from tfrnnx.networks.architectures import architectures
+from tfrnnx.propagation.methods import methods
+from tfrnnx.scores.metrics import metrics
+from tfrnnx.storage.files import atomic
+from tfrnnx.study.config import METHODS
+from tfrnnx.study.scoring import RANDOM
 
 COLUMNS: tuple[str, ...] = (
     "dataset",

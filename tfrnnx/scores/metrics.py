@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from tfrnnx.errors import InputError
-from tfrnnx.flipping import Flipping
 from tfrnnx.registry import Registry
+from tfrnnx.scores.flipping import Flipping
 
 metrics: Registry[Callable[..., np.ndarray]] = Registry("metric")
 

@@ -1,0 +1,1 @@
+"""Networks designed to be explained: architectures, and how they are trained."""

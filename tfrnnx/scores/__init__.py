@@ -1,0 +1,1 @@
+"""How well relevance agrees with what is known to matter."""

@@ -1,0 +1,1 @@
+"""Explanations elsewhere: in SavedModels, in bulk, in archives, in Quantus."""

@@ -1,0 +1,1 @@
+"""Files and folders, models on disk, and the engines that run tasks."""

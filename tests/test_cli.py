@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import gzip
 import io
 import json
@@ -9,20 +10,27 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from absl import flags
 from disks import small_disk
 from programs import BIN, finish, result, run, start
 
 import tfrnnx
+from tfrnnx.cli.common import one_line
+from tfrnnx.cli.settings import chosen_config, define_config_flags
 from tfrnnx.data import load
+from tfrnnx.errors import ConfigError, InputError, OutputError
 from tfrnnx.networks import training
-from tfrnnx.networks.runs import Run
+from tfrnnx.networks.runs import Run, TrainConfig, Training
+from tfrnnx.storage.configurations import setting
 from tfrnnx.storage.models import load_model
+from tfrnnx.study import StudyConfig
 
 pytestmark = pytest.mark.filterwarnings(  # in Keras, on saving
     "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
@@ -312,6 +320,56 @@ def test_help_shows_what_a_program_does_and_its_flags(tmp_path, program, names, 
     assert "--logtostderr" not in result.out  # absl's own are for --helpfull
     if program == "train":
         assert "<shallow|deep|convdeep|rlstm|convrlstm|" in result.out
+
+
+@pytest.mark.parametrize(
+    ("program", "configs"), [("train", [TrainConfig]), ("evaluate", [StudyConfig, Training])]
+)
+def test_every_field_of_a_configuration_has_its_flag(tmp_path, program, configs):
+    result = run(program, "--help", cwd=tmp_path)
+    for config in configs:
+        for field in fields(config):
+            flag = rf"^  --(\[no\])?{field.name}: "
+            assert bool(re.search(flag, result.out, re.MULTILINE)) == (field.name != "training")
+
+
+def test_a_flag_is_made_of_what_its_field_says():
+    @dataclass(frozen=True)
+    class Inner:
+        a_rate: float = setting(0.5, "About the rate.")
+
+    @dataclass(frozen=True)
+    class Config:
+        a_name: str = setting("a", "About the name.", choices=("a", "b"))
+        a_size: int = setting(1, "About the size.")
+        a_switch: bool = setting(False, "About the switch.")
+        inner: Inner = dataclasses.field(default_factory=lambda: Inner(0.25))
+
+    try:
+        define_config_flags(Config())
+        assert flags.FLAGS["a_size"].help == "About the size."
+        flags.FLAGS(["program", "--a_name=b", "--a_switch"])
+        assert chosen_config(Config) == Config("b", 1, True, Inner(0.25))
+        flags.FLAGS(["program", "--a_size=3", "--a_rate=0.75"])
+        assert chosen_config(Config) == Config("b", 3, True, Inner(0.75))
+        with pytest.raises(flags.IllegalFlagValueError, match="<a|b>"):
+            flags.FLAGS(["program", "--a_name=c"])
+    finally:
+        for name in ("a_name", "a_size", "a_switch", "a_rate"):
+            delattr(flags.FLAGS, name)
+
+
+def test_an_error_names_the_flags_of_the_program_that_mend_it():
+    error = ConfigError("Expected\n that.").mended_by("folder", "overwrite", "no_such_flag")
+    assert one_line(error) == "Expected that."  # no program has defined its flags here
+    try:
+        flags.DEFINE_string("out", None, "")
+        assert one_line(error) == "Expected that. (--out)"
+        assert one_line(error.within("cell")) == "cell: Expected that. (--out)"
+        assert one_line(OutputError("Expected this.")) == "Expected this. (--out)"
+        assert one_line(InputError("Expected this.")) == "Expected this."
+    finally:
+        delattr(flags.FLAGS, "out")
 
 
 TRAIN_MISTAKES = [

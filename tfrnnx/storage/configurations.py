@@ -9,11 +9,17 @@ import importlib.metadata
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, is_dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tfrnnx.checks import number, whole_number
 from tfrnnx.errors import ConfigError
 from tfrnnx.registry import Registry
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+# A dataclass, or what a JSON file gives back of it.
+Configuration: TypeAlias = "Mapping[str, Any] | DataclassInstance"
 
 _VERSIONS_OF = ("tfrnnx", "keras", "tensorflow", "numpy")
 
@@ -84,7 +90,7 @@ def setting_of(of: Field[Any]) -> Setting:
     return of.metadata["setting"]
 
 
-def check_settings(config: Any) -> None:
+def check_settings(config: "DataclassInstance") -> None:
     """Check all values of a configuration, those of configurations in it, too.
 
     Raises:
@@ -93,18 +99,19 @@ def check_settings(config: Any) -> None:
     """
     for each in fields(config):
         value = getattr(config, each.name)
-        if is_dataclass(value):
+        if is_dataclass(value) and not isinstance(value, type):
             check_settings(value)
         else:
             setting_of(each).check(each.name, value)
 
 
-def as_json(config: Any) -> dict[str, Any]:
-    """Return a configuration, a dataclass or a mapping, as a JSON file gives it back."""
-    return json.loads(json.dumps(asdict(config) if is_dataclass(config) else config))  # type: ignore[arg-type]
+def as_json(config: Configuration) -> dict[str, Any]:
+    """Return a configuration as a JSON file gives it back."""
+    values = dict(config) if isinstance(config, Mapping) else asdict(config)
+    return json.loads(json.dumps(values))
 
 
-def digest(config: Any) -> str:
+def digest(config: Configuration) -> str:
     """Return 16 hexadecimal digits of the SHA-256 of a configuration's canonical JSON.
 
     A result carries that of what its numbers depend on, and is no result of another one.

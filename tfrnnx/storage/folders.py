@@ -10,7 +10,7 @@ from typing import Any
 
 from tfrnnx import plugins
 from tfrnnx.errors import ConfigError, OutputError
-from tfrnnx.storage.configurations import as_json, differences, versions
+from tfrnnx.storage.configurations import Configuration, as_json, differences, versions
 from tfrnnx.storage.files import (
     Lock,
     is_partial,
@@ -48,7 +48,7 @@ class Folder:
     @contextmanager
     def opened(
         self,
-        config: Any,
+        config: Configuration,
         *,
         overwrite: bool = False,
         shared: bool = False,
@@ -110,7 +110,11 @@ class Folder:
         ) from None
 
     def claim(
-        self, config: Any, *, overwrite: bool = False, facts: Mapping[str, Any] | None = None
+        self,
+        config: Configuration,
+        *,
+        overwrite: bool = False,
+        facts: Mapping[str, Any] | None = None,
     ) -> None:
         """Make the folder this configuration's, or check that it is, under its lock; as `opened`.
 
@@ -159,7 +163,7 @@ class Folder:
                 f"({error!r}); remove it, or choose another folder"
             ).mended_by("folder") from None
 
-    def _check(self, there: Mapping[str, Any], config: Any) -> None:
+    def _check(self, there: Mapping[str, Any], config: Configuration) -> None:
         different = differences(there, as_json(config))
         if different:
             raise ConfigError(

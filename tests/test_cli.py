@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import gzip
 import io
 import json
@@ -9,20 +10,27 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from absl import flags
 from disks import small_disk
 from programs import BIN, finish, result, run, start
 
 import tfrnnx
+from tfrnnx.cli.common import one_line
+from tfrnnx.cli.settings import chosen_config, define_config_flags
 from tfrnnx.data import load
+from tfrnnx.errors import ConfigError, InputError, OutputError
 from tfrnnx.networks import training
-from tfrnnx.networks.runs import Run
+from tfrnnx.networks.runs import Run, TrainConfig, Training
+from tfrnnx.storage.configurations import setting
 from tfrnnx.storage.models import load_model
+from tfrnnx.study import StudyConfig
 
 pytestmark = pytest.mark.filterwarnings(  # in Keras, on saving
     "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
@@ -105,8 +113,7 @@ def assert_refused(result, message):
 
 def test_training_ends_with_a_table_of_scores_and_of_files_that_are_there(home):
     out = (home / "train.out").read_text()
-    table = dict(re.findall(r"^(\S.{15}\S*) +(\S.*)$", out, re.MULTILINE))
-    table = {key.strip(): value for key, value in table.items()}
+    table = dict(re.findall(r"^(\S.*?)  +(\S.*)$", out, re.MULTILINE))
     results = json.loads((home / "run" / "results.json").read_text())
     assert table["test accuracy"] == f"{results['accuracy']:.4f}"
     assert 0.2 < results["accuracy"] <= 1  # a tenth by chance
@@ -130,7 +137,8 @@ def test_a_finished_run_is_not_trained_again(home):
 def test_two_trainings_do_not_share_a_folder(home, given):
     pytest.importorskip("fcntl")
     before = tree(home)
-    with Run(home / "run").locked():
+    config = Run(home / "run").read_config()
+    with Run(home / "run").opened(config):
         result = run("train", *TRAIN, *given, "--out=run", cwd=home)
     assert_refused(result, "Expected run to be in use by no other process.*--out")
     assert tree(home) == before
@@ -314,6 +322,56 @@ def test_help_shows_what_a_program_does_and_its_flags(tmp_path, program, names, 
         assert "<shallow|deep|convdeep|rlstm|convrlstm|" in result.out
 
 
+@pytest.mark.parametrize(
+    ("program", "configs"), [("train", [TrainConfig]), ("evaluate", [StudyConfig, Training])]
+)
+def test_every_field_of_a_configuration_has_its_flag(tmp_path, program, configs):
+    result = run(program, "--help", cwd=tmp_path)
+    for config in configs:
+        for field in fields(config):
+            flag = rf"^  --(\[no\])?{field.name}: "
+            assert bool(re.search(flag, result.out, re.MULTILINE)) == (field.name != "training")
+
+
+def test_a_flag_is_made_of_what_its_field_says():
+    @dataclass(frozen=True)
+    class Inner:
+        a_rate: float = setting(0.5, "About the rate.")
+
+    @dataclass(frozen=True)
+    class Config:
+        a_name: str = setting("a", "About the name.", choices=("a", "b"))
+        a_size: int = setting(1, "About the size.")
+        a_switch: bool = setting(False, "About the switch.")
+        inner: Inner = dataclasses.field(default_factory=lambda: Inner(0.25))
+
+    try:
+        define_config_flags(Config())
+        assert flags.FLAGS["a_size"].help == "About the size."
+        flags.FLAGS(["program", "--a_name=b", "--a_switch"])
+        assert chosen_config(Config) == Config("b", 1, True, Inner(0.25))
+        flags.FLAGS(["program", "--a_size=3", "--a_rate=0.75"])
+        assert chosen_config(Config) == Config("b", 3, True, Inner(0.75))
+        with pytest.raises(flags.IllegalFlagValueError, match="<a|b>"):
+            flags.FLAGS(["program", "--a_name=c"])
+    finally:
+        for name in ("a_name", "a_size", "a_switch", "a_rate"):
+            delattr(flags.FLAGS, name)
+
+
+def test_an_error_names_the_flags_of_the_program_that_mend_it():
+    error = ConfigError("Expected\n that.").mended_by("folder", "overwrite", "no_such_flag")
+    assert one_line(error) == "Expected that."  # no program has defined its flags here
+    try:
+        flags.DEFINE_string("out", None, "")
+        assert one_line(error) == "Expected that. (--out)"
+        assert one_line(error.within("cell")) == "cell: Expected that. (--out)"
+        assert one_line(OutputError("Expected this.")) == "Expected this. (--out)"
+        assert one_line(InputError("Expected this.")) == "Expected this."
+    finally:
+        delattr(flags.FLAGS, "out")
+
+
 TRAIN_MISTAKES = [
     ("", "--arch must have a value"),
     ("--arch=lstm", r"--arch=lstm: .*<shallow\|deep\|convdeep\|rlstm\|convrlstm\|"),
@@ -321,12 +379,15 @@ TRAIN_MISTAKES = [
     ("--arch=shallow --epoch=3", "Unknown command line flag 'epoch'"),
     ("--arch=shallow more", "Expected flags only. Received: more"),
     ("--arch=shallow --epochs=many", "--epochs=many"),
-    ("--arch=shallow --epochs=-1", "epochs >= 0. Received: -1"),
-    ("--arch=shallow --batch_size=-1", "batch_size >= 0. Received: -1"),
+    ("--arch=shallow --epochs=-1", "epochs to be an integer >= 0. Received: -1"),
+    ("--arch=shallow --batch_size=-1", "batch_size to be an integer >= 0. Received: -1"),
     ("--arch=shallow --dropout=2", r"dropout rate in \[0, 1\). Received: 2.0"),
-    ("--arch=shallow --learning_rate=0", "learning_rate > 0. Received: 0.0"),
-    ("--arch=shallow --learning_rate=nan", "learning_rate > 0. Received: nan"),
-    ("--arch=shallow --seed=-1", "seed >= 0. Received: -1"),
+    ("--arch=shallow --learning_rate=0", "learning_rate to be a finite number > 0. Received: 0.0"),
+    (
+        "--arch=shallow --learning_rate=nan",
+        "learning_rate to be a finite number > 0. Received: nan",
+    ),
+    ("--arch=shallow --seed=-1", "seed to be an integer >= 0. Received: -1"),
     ("--arch=shallow --seed=4294967296", "seed <= 4294967295. Received: 4294967296"),
     ("--arch=shallow --majority=1", "more than half of the 3 items .* Received: 1"),
     ("--arch=shallow --step_columns=5", "step_columns must divide the 84 .* Received: 5"),
@@ -380,7 +441,10 @@ EXPLAIN_MISTAKES = [
     ("--model={home}/run --target=4294967297", r"an int in \[0, 9\].* Received: 4294967297"),
     ("--model={home}/run --target=1,2", r"one such int a sample.* Received: shape \(2,\) for 6"),
     ("--model={home}/run --target=four", "--target to be integers.* Received: four"),
-    ("--model={home}/run --index=360", r"--index to be integers in \[0, 359\]. Received: 360"),
+    (
+        "--model={home}/run --index=360",
+        r"index to be integers in \[0, 359\]. Received: 360 \(--index\)",
+    ),
     ("--model={home}/run --index=-1", r"in \[0, 359\]. Received: -1"),
     ("--model={home}/run --index=", r"in \[0, 359\]. Received: none"),
     ("--model={home}/run --index=1.5", "--index to be integers.* Received: 1.5"),

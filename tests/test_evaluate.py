@@ -19,6 +19,7 @@ from programs import finish, run, start
 
 from tfrnnx.data import load
 from tfrnnx.errors import ConfigError, ModelFileError, OutputError, StudyError
+from tfrnnx.networks.runs import Training
 from tfrnnx.propagation.methods import get_method
 from tfrnnx.scores.metrics import metrics
 from tfrnnx.storage.engines import Engine, limit_threads
@@ -35,7 +36,7 @@ ARCHS = ("shallow", "deep", "rlstm")
 QUICK = ("--preset=quick", "--out=study")
 POSTER = ("sa", "gb", "dtd")
 FIGURES = ("figure3-digits", "figure4", "accuracy-cosine", "positions-digits")
-SMALL = StudyConfig(folds=2, epochs=1, test_sequences=24, flip_sequences=4)
+SMALL = StudyConfig(folds=2, test_sequences=24, flip_sequences=4, training=Training(epochs=1))
 CELL = Cell("shallow", "digits", 1)
 
 
@@ -65,8 +66,7 @@ def _cpu_seconds():
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     """A study of one small cell, explained with one method."""
-    study = Study(tmp_path_factory.mktemp("small") / "study")
-    study.open(SMALL)
+    study = Study(tmp_path_factory.mktemp("small") / "study", SMALL)
     run_cells(study, [CELL], SMALL, ["sa"], verbose=0)
     return study
 
@@ -195,7 +195,7 @@ def test_a_cells_model_loads_and_is_explained_with_one_command(quick, tmp_path):
         ("--jobs=0", "jobs to be an integer >= 1. Received: 0"),
         ("--test_sequences=-1", "test_sequences to be an integer >= 0. Received: -1"),
         ("--flip_sequences=0", "flip_sequences to be an integer >= 1. Received: 0"),
-        ("--epochs=-1", "epochs >= 0. Received: -1"),
+        ("--epochs=-1", "epochs to be an integer >= 0. Received: -1"),
         ("--majority=1", "majority"),
         ("--dropout=1", r"dropout rate in \[0, 1\). Received: 1"),
         ("--preset=slow", "--preset=slow"),
@@ -215,10 +215,10 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(tmp_path, arguments, me
 def test_a_folder_of_something_else_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(OutputError, match="to be a study, empty or not there"):
-        Study(tmp_path).open(SMALL)
+        claim(Study(tmp_path, SMALL))
     (tmp_path / "study.json").write_text("{}")
     with pytest.raises(ConfigError, match="configuration of a study .* Received: something else"):
-        Study(tmp_path).open(SMALL)
+        claim(Study(tmp_path, SMALL))
 
 
 def test_killed_in_the_middle_of_a_cell_it_goes_on(tmp_path):
@@ -233,7 +233,7 @@ def test_killed_in_the_middle_of_a_cell_it_goes_on(tmp_path):
     before = (cell / "history.csv").read_text().splitlines()
     assert not (cell / "cell.json").exists()
     with pytest.raises(StudyError, match="a finished cell"):
-        write_results(Study(tmp_path / "study"), SMALL)
+        write_results(Study(tmp_path / "study", SMALL), SMALL)
 
     result = run(*command, cwd=tmp_path)
     assert result.code == 0, result.err
@@ -283,9 +283,14 @@ def _epochs(cell):
     return len((cell / "history.csv").read_text().splitlines()) - 1
 
 
+def claim(study, overwrite=False):
+    with study.opened(overwrite=overwrite):
+        pass
+
+
 def copied(small, tmp_path):
     shutil.copytree(small.folder, tmp_path / "study")
-    return Study(tmp_path / "study")
+    return Study(tmp_path / "study", SMALL)
 
 
 def test_another_method_is_added_to_a_finished_cell(small, tmp_path):
@@ -334,8 +339,7 @@ def test_the_scores_are_those_of_the_models_explanations(small):
 
 
 def test_cells_in_processes_give_what_they_give_one_after_the_other(small, tmp_path):
-    study = Study(tmp_path / "study")
-    study.open(SMALL)
+    study = Study(tmp_path / "study", SMALL)
     other = Cell("shallow", "digits", 0)
     run_cells(study, [CELL, other], SMALL, ["sa"], engine=Engine(jobs=2), verbose=0)
     here, there = study.read(CELL), small.read(CELL)
@@ -355,7 +359,7 @@ def _threads(limit):
 
 def test_cells_on_ray_come_back_and_go_on(small, tmp_path, cluster):
     """Nodes see neither the study's folder nor the data; a finished cell gets another method."""
-    study = Study(tmp_path / "study")
+    study = Study(tmp_path / "study", SMALL)
     shutil.copytree(small.folder, study.folder)
     other = Cell("shallow", "digits", 0)
     run_cells(study, [CELL, other], SMALL, ["sa", "gb"], engine=cluster, verbose=0)
@@ -377,8 +381,7 @@ def test_processes_share_the_cores():
 
 
 def test_an_error_in_a_process_is_the_callers(tmp_path):
-    study = Study(tmp_path / "study")
-    study.open(SMALL)
+    study = Study(tmp_path / "study", SMALL)
     cells = [Cell("shallow", "digits", fold) for fold in (7, 8)]
     with pytest.raises(ConfigError, match=r"digits-shallow-[78]: Expected a fold in \[0, 1\]"):
         run_cells(study, cells, SMALL, ["sa"], engine=Engine(jobs=2), verbose=0)
@@ -396,31 +399,66 @@ def test_a_damaged_cell_is_named(small, tmp_path):
 
 
 def test_overwriting_removes_the_other_study(small, tmp_path):
-    study = copied(small, tmp_path)
-    other = StudyConfig(folds=3)
+    before = copied(small, tmp_path)
+    study = Study(before.folder, replace(SMALL, folds=3))
     with pytest.raises(ConfigError, match="folds=2 there and 3 here"):
-        study.open(other)
-    study.open(other, overwrite=True)
-    assert not study.finished() and not study.cells.exists()
-    study.open(other)
+        claim(study)
+    assert before.finished() and not study.finished()
+    claim(study, overwrite=True)
+    assert not before.finished() and not study.cells.exists()
+    claim(study)
 
 
-def test_a_study_from_before_there_was_a_precision_is_one_of_float32(tmp_path):
-    study = Study(tmp_path / "study")
-    study.open(SMALL)
-    written = json.loads(study.config.read_text())
-    assert written.pop("precision") == "float32"
-    study.config.write_text(json.dumps(written))
-    study.open(SMALL)
-    with pytest.raises(ConfigError, match="precision='float32' there and 'mixed_bfloat16' here"):
-        study.open(replace(SMALL, precision="mixed_bfloat16"))
-    assert replace(SMALL, precision="mixed_float16").training(CELL, 99).precision == "mixed_float16"
+def test_a_study_is_shared_and_not_overwritten_while_somebody_works_at_it(small, tmp_path):
+    pytest.importorskip("fcntl")
+    study = copied(small, tmp_path)
+    before = tree(study.folder)
+    with study.opened():
+        claim(Study(study.folder, SMALL))
+        for config in (SMALL, replace(SMALL, folds=3)):
+            with pytest.raises(OutputError, match="study to be in use by no other process"):
+                claim(Study(study.folder, config), overwrite=True)
+        command = ("evaluate", *QUICK, "--arch=shallow", "--overwrite")
+        result = run(*command, cwd=tmp_path)
+        assert result.code == 1 and result.out == ""
+        assert re.search("error: .*in use by no other process.*--out", result.err)
+    assert tree(study.folder) == before
+
+
+def test_a_cell_of_another_configuration_is_made_anew(small, tmp_path):
+    other = Study(tmp_path / "study", replace(SMALL, flip_sequences=5))
+    shutil.copytree(small.cells, other.cells)
+    with pytest.raises(OutputError, match="to be a study, empty or not there"):
+        claim(other)
+    shutil.copy(small.folder / "study.json", other.folder)
+    with pytest.raises(ConfigError, match="flip_sequences=4 there and 5 here"):
+        claim(other)
+    (other.folder / "study.json").unlink()
+    other.cells.rename(tmp_path / "cells")
+    claim(other)
+    (tmp_path / "cells").rename(other.cells)
+    assert other.read(CELL) is None and other.finished() == []
+    trained = other.run_of(CELL).model.stat().st_mtime_ns
+    run_cells(other, [CELL], other.config, ["sa"], verbose=0)
+    found = other.read(CELL)
+    assert found["scores"]["sa"]["flips"]["sequences"] == 5
+    assert other.run_of(CELL).model.stat().st_mtime_ns == trained  # trained as before
+    # Where it is trained otherwise, it is trained anew.
+    longer = Study(
+        tmp_path / "longer", replace(SMALL, training=replace(SMALL.training, dropout=0.5))
+    )
+    claim(longer)
+    shutil.copytree(small.cells, longer.cells)
+    run_cells(longer, [CELL], longer.config, ["sa"], verbose=0)
+    assert longer.run_of(CELL).read_config().dropout == 0.5
+    assert longer.run_of(CELL).model.stat().st_mtime_ns != trained
+    assert longer.read(CELL) and small.read(CELL)
 
 
 def test_the_thesis_variants_are_trained_as_their_names_say():
-    config = StudyConfig(dropout=0.2, seed=5)
-    plain = config.training(Cell("rlstm", "digits", 2), 1000)
-    stationary = config.training(Cell("rlstm_sd", "digits", 2), 1000)
+    config = StudyConfig(seed=5, training=Training(dropout=0.2))
+    plain = config.of_cell(Cell("rlstm", "digits", 2), 1000)
+    stationary = config.of_cell(Cell("rlstm_sd", "digits", 2), 1000)
     assert (plain.stationary_dropout, stationary.stationary_dropout) == (False, True)
     assert plain.seed == stationary.seed == 7 and plain.dropout == 0.2
 

@@ -90,8 +90,8 @@ def test_an_interruption_between_the_renames_leaves_what_was_there(path, kind, m
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (OSError(28, "x"), r"No space left on device; free some space, .* --out"),
-        (PermissionError(13, "x"), r"Permission denied; choose a place .* that you may write to"),
+        (OSError(28, "x"), r"No space left on device; free some space, or choose another place"),
+        (PermissionError(13, "x"), r"Permission denied; choose a place that you may write to"),
         (OSError("a library's own words\nand more"), "a library's own words"),
         (OSError(), "OSError"),
         (tf.errors.ResourceExhaustedError(None, None, "disk full\nline"), "disk full"),
@@ -116,7 +116,7 @@ def test_an_error_of_a_file_within_names_that_file(path):
 def test_a_path_below_a_file(tmp_path):
     (tmp_path / "file").write_text("x")
     for name, reason in (("file/new", "File exists"), ("file/new/er", "Not a directory")):
-        with pytest.raises(OutputError, match=rf"{name}\. Received: {reason}; .*--out"):
+        with pytest.raises(OutputError, match=rf"{name}\. Received: {reason}; .*choose another"):
             write_json(tmp_path / name, {})
     assert content(tmp_path / "file") == "x"
 
@@ -202,8 +202,8 @@ def test_a_lock_ends_with_the_process_that_held_it(tmp_path):
             pass
         holder.kill()
         holder.wait()
-        with locked(tmp_path, taken) as held:
-            assert held
+        with locked(tmp_path, taken) as lock:
+            assert lock.held and lock.exclusive
     assert list(tmp_path.iterdir()) == []
 
 
@@ -215,4 +215,4 @@ def test_without_locks_there_is_no_refusal(tmp_path, monkeypatch):
 
     monkeypatch.setattr(fcntl, "flock", no_locks)
     with locked(tmp_path, taken) as first, locked(tmp_path, taken) as second:
-        assert not first and not second
+        assert not first.held and not second.held

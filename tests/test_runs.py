@@ -17,7 +17,7 @@ ROWS = [
 def run(tmp_path):
     """The run of `CONFIG` after its end, as far as files go."""
     run = Run(tmp_path / "run")
-    run.open(CONFIG)
+    run.claim(CONFIG)
     for folder in (run.checkpoint, run.saved_model, run.logs / "train"):
         folder.mkdir(parents=True)
     for file in (run.results, run.model, run.heatmap, run.last, run.logs / "train" / "events"):
@@ -64,26 +64,16 @@ def test_values_outside_their_range_are_refused(name, value):
 def test_the_configuration_is_written_down_and_read_again(tmp_path):
     run = Run(tmp_path / "new" / "run")
     assert run.read_config() is None
-    run.open(CONFIG)
+    run.claim(CONFIG)
     assert run.read_config() == CONFIG
     written = json.loads(run.config.read_text())
     assert set(written["versions"]) == {"tfrnnx", "keras", "tensorflow", "numpy"}
+    assert written["plugins"] == {}
     assert {key: written[key] for key in ("arch", "epochs", "seed")} == {
         "arch": "shallow",
         "epochs": 3,
         "seed": 0,
     }
-
-
-def test_a_configuration_from_before_there_was_a_precision_is_one_of_float32(run):
-    written = json.loads(run.config.read_text())
-    assert written.pop("precision") == "float32"
-    run.config.write_text(json.dumps(written))
-    before = files(run.folder)
-    run.open(CONFIG)
-    assert files(run.folder) == before
-    with pytest.raises(ConfigError, match="precision='float32' there and 'mixed_float16' here"):
-        run.open(replace(CONFIG, precision="mixed_float16"))
 
 
 def test_a_run_is_found_by_its_model(run):
@@ -96,7 +86,7 @@ def test_opened_again_a_run_is_left_as_it_is(run):
     partial = run.folder / ".partial-abc"
     partial.mkdir()
     (partial / "model.keras").write_text("half")
-    run.open(CONFIG)
+    run.claim(CONFIG)
     assert files(run.folder) == before
 
 
@@ -104,10 +94,10 @@ def test_another_configuration_is_refused_with_both_values(run):
     before = files(run.folder)
     with pytest.raises(
         ConfigError,
-        match=r"Received: learning_rate=0.002 there and 0.1 here, seed=0 there and 1 here; .*--out"
-        r".*--overwrite",
+        match=r"Received: learning_rate=0.002 there and 0.1 here, seed=0 there and 1 here; choose "
+        "another folder, or start over by overwriting it",
     ):
-        run.open(replace(CONFIG, seed=1, learning_rate=0.1))
+        run.claim(replace(CONFIG, seed=1, learning_rate=0.1))
     assert files(run.folder) == before
 
 
@@ -115,7 +105,7 @@ def test_another_configuration_is_refused_with_both_values(run):
 def test_overwrite_removes_the_run_and_nothing_else(run, seed):
     (run.folder / "notes.txt").write_text("mine")
     config = replace(CONFIG, seed=seed)
-    run.open(config, overwrite=True)
+    run.claim(config, overwrite=True)
     assert {path.name for path in run.folder.iterdir()} == {"config.json", "notes.txt"}
     assert run.read_config() == config
 
@@ -135,43 +125,49 @@ def test_a_foreign_folder_is_refused_and_untouched(tmp_path, name, text, error, 
     (tmp_path / "logs").mkdir()
     before = files(tmp_path)
     with pytest.raises(error, match="Expected .* Received: .*choose another"):
-        Run(tmp_path).open(CONFIG, overwrite)
+        Run(tmp_path).claim(CONFIG, overwrite=overwrite)
     assert files(tmp_path) == before
 
 
 def test_what_a_process_killed_at_its_start_left_is_no_foreign_folder(tmp_path):
     (tmp_path / ".partial-abc").mkdir()
-    Run(tmp_path).open(CONFIG)
+    Run(tmp_path).claim(CONFIG)
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
 
 
 def test_a_file_in_the_place_of_the_folder(tmp_path):
     (tmp_path / "run").write_text("mine")
     with pytest.raises(OutputError, match="a file in the place of a folder"):
-        Run(tmp_path / "run").open(CONFIG)
+        Run(tmp_path / "run").claim(CONFIG)
     assert (tmp_path / "run").read_text() == "mine"
 
 
 def test_a_run_belongs_to_one_training_at_a_time(tmp_path):
     pytest.importorskip("fcntl")
     run, other = Run(tmp_path / "new" / "run"), Run(tmp_path / "new" / "run")
-    with run.locked():
-        with (
-            pytest.raises(OutputError, match="run to be in use by no other .*--out"),
-            other.locked(),
-        ):
+    with run.opened(CONFIG):
+        run.write_history(ROWS)
+        before = files(run.folder)
+        for overwrite in (False, True):
+            with (
+                pytest.raises(OutputError, match="run to be in use by no other .*choose another"),
+                other.opened(replace(CONFIG, seed=1), overwrite=overwrite),
+            ):
+                pass
+        assert files(run.folder) == before
+        with Run(tmp_path / "another").opened(CONFIG):
             pass
-        with Run(tmp_path / "another").locked():
-            pass
-    with other.locked():
-        other.open(CONFIG)
-    assert [path.name for path in run.folder.iterdir()] == ["config.json"]
+    with other.opened(CONFIG):
+        assert files(run.folder) == before
 
 
 @pytest.mark.parametrize("name", ["file", "file/run"])
 def test_a_folder_that_cannot_be_made_is_not_locked(tmp_path, name):
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match=f"write .*{name}.*--out"), Run(tmp_path / name).locked():
+    with (
+        pytest.raises(OutputError, match=f"write .*{name}.*choose another"),
+        Run(tmp_path / name).opened(CONFIG),
+    ):
         pass
 
 
@@ -185,14 +181,22 @@ def test_the_history_is_a_row_an_epoch(run):
 @pytest.mark.parametrize("text", ["epoch,loss\n0,x\n", "epoch,loss\n0\n", "\xff\x00"])
 def test_a_damaged_history_is_told(run, text):
     run.history.write_text(text, encoding="latin-1")
-    with pytest.raises(ModelFileError, match=r"history\.csv .* Received: .*--overwrite"):
+    with pytest.raises(ModelFileError, match=r"history\.csv .* Received: .*overwriting"):
         run.read_history()
 
 
-def test_damaged_results_are_told(run):
-    assert run.read_results() == {}
-    run.results.write_text("{")
-    with pytest.raises(ModelFileError, match=r"results\.json .* Received: .*--overwrite"):
-        run.read_results()
+def test_results_are_of_their_configuration(run):
+    run.write_results(CONFIG, {"accuracy": 0.5})
+    assert run.read_results(CONFIG) == {"accuracy": 0.5}
+    with pytest.raises(ModelFileError, match=r"results\.json .* Received: .*another configuration"):
+        run.read_results(replace(CONFIG, seed=1))
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[]", "1"])
+def test_damaged_results_are_told(run, text):
+    run.results.write_text(text)
+    with pytest.raises(ModelFileError, match=r"results\.json .* Received: .*overwriting") as told:
+        run.read_results(CONFIG)
+    assert told.value.remedies == ("overwrite",)
     run.results.unlink()
-    assert run.read_results() is None
+    assert run.read_results(CONFIG) is None

@@ -15,7 +15,7 @@ from programs import finish, run, start, wait_for
 import tfrnnx
 from tfrnnx.data import read_inputs
 from tfrnnx.errors import DataError, InputError, OutputError
-from tfrnnx.serving.shards import BulkExplanation, find_shards
+from tfrnnx.serving.shards import explaining_shards, find_shards
 from tfrnnx.storage.engines import Engine
 
 pytestmark = pytest.mark.filterwarnings(  # in Keras, on saving
@@ -31,6 +31,12 @@ def lstm(units=4):
     keras.utils.set_random_seed(0)
     x = keras.Input((6, 3))
     return keras.Model(x, keras.layers.Dense(3)(keras.layers.LSTM(units)(x)))
+
+
+def explain(*given, **options):
+    """Explain all shards; return what came of each."""
+    with explaining_shards(*given, **options) as bulk:
+        return dict(bulk)
 
 
 def write(path, x):
@@ -66,8 +72,9 @@ def assert_same_bytes(out, expected):
 
 def test_compiled_with_xla_it_is_the_same_but_for_rounding(home, tmp_path):
     shards = find_shards(str(home / "shards"))[:1]
-    bulk = BulkExplanation(home / "model.keras", shards, tmp_path, METHODS, jit_compile=True)
-    assert [error for _, error in bulk] == [None]
+    assert explain(home / "model.keras", shards, tmp_path, METHODS, jit_compile=True) == {
+        shards[0]: None
+    }
     assert json.loads((tmp_path / "shards.json").read_text())["jit_compile"]
     with np.load(tmp_path / "a.npz") as compiled, np.load(home / "out" / "a.npz") as expected:
         for name in METHODS:
@@ -82,7 +89,7 @@ def test_each_shard_has_the_relevance_of_its_samples(home):
     for name, count in SIZES.items():
         x = read_inputs(home / "shards" / name, ["x"])
         with np.load((home / "out" / name).with_suffix(".npz")) as found:
-            assert set(found) == {"logits", "target", *METHODS}
+            assert set(found) == {"logits", "target", "config", *METHODS}
             np.testing.assert_allclose(found["logits"], model(x), rtol=1e-4, atol=1e-6)
             np.testing.assert_array_equal(found["target"], found["logits"].argmax(1))
             for method, parameters in METHODS.items():
@@ -109,8 +116,8 @@ def test_what_is_finished_is_skipped_and_what_is_new_is_added(home, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("--parameters=epsilon=0.1", "methods=.*'epsilon': 0.01.* there and .*'epsilon': 0.1}"),
-        ("--target=1", "target=.*'index': None,.* there and .*'index': 1,"),
+        ("--parameters=epsilon=0.1", "methods.lrp_epsilon.epsilon=0.01 there and 0.1 here"),
+        ("--target=1", "target.index=None there and 1 here"),
         ("--method=lrp_epsilon", "methods=.*'sa'.* there and .* here"),
         ("--model=other.keras", "model='[0-9a-f]{16}' there and '[0-9a-f]{16}' here"),
     ],
@@ -184,14 +191,15 @@ def test_a_node_that_is_lost_in_the_middle(home, tmp_path, start_cluster):
         write(tmp_path / "shards" / f"{number}.npy", np.roll(x, number, axis=0))
     shards = find_shards(str(tmp_path / "shards"))
     given = (home / "model.keras", shards)
-    here = dict(BulkExplanation(*given, tmp_path / "here", METHODS, engine=Engine(jobs=2)))
+    here = explain(*given, tmp_path / "here", METHODS, engine=Engine(jobs=2))
     away = []
     engine = Engine("ray", address=cluster.address)
-    for shard, error in BulkExplanation(*given, tmp_path / "away", METHODS, engine=engine):
-        assert error is None
-        if not away:
-            cluster.remove_node(other, allow_graceful=False)
-        away.append(shard)
+    with explaining_shards(*given, tmp_path / "away", METHODS, engine=engine) as bulk:
+        for shard, error in bulk:
+            assert error is None
+            if not away:
+                cluster.remove_node(other, allow_graceful=False)
+            away.append(shard)
     assert sorted(away) == sorted(here) == shards
     assert_same_bytes(tmp_path / "away", tmp_path / "here")
 
@@ -223,7 +231,7 @@ def test_killed_in_the_middle_it_goes_on(home, tmp_path):
 def test_a_full_disk_is_said_and_nothing_half_written_remains(home, tmp_path):
     with small_disk(tmp_path / "disk", "24k") as disk:
         given = (home / "model.keras", find_shards(str(home / "shards")), disk / "out", METHODS)
-        outcomes = {shard.name: error for shard, error in BulkExplanation(*given)}
+        outcomes = {shard.name: error for shard, error in explain(*given).items()}
         assert type(outcomes["a.npy"]) is OutputError
         assert re.search("to write .*a.npz. Received: No space left", str(outcomes["a.npy"]))
         assert outcomes["b.npy"] is None
@@ -241,10 +249,10 @@ def test_several_inputs_and_a_target_of_one_output(tmp_path):
     for name, given in (("x.npz", x), ("y.npz", {**x, "b": x["b"][:2]})):
         np.savez(tmp_path / name, **given)
     target = tfrnnx.Target(1, step=2, output="tags")
-    bulk = BulkExplanation(
+    found = explain(
         tmp_path / "model.keras", find_shards(str(tmp_path)), tmp_path / "out", METHODS, target
     )
-    outcomes = {shard.name: error for shard, error in bulk}
+    outcomes = {shard.name: error for shard, error in found.items()}
     assert outcomes["x.npz"] is None
     assert type(outcomes["y.npz"]) is InputError and "(3, 5, 3), (2, 4)" in str(outcomes["y.npz"])
     expected = tfrnnx.explain(model, x, "lrp_epsilon", target, epsilon=0.01)
@@ -267,16 +275,36 @@ def test_two_shards_of_a_name(tmp_path):
         find_shards(str(tmp_path))
 
 
-def test_two_do_not_write_into_a_folder(home):
+def test_beside_a_running_job_nothing_is_touched(home, tmp_path):
     pytest.importorskip("fcntl")
-    new = home / "new"
-    bulk = BulkExplanation(home / "model.keras", find_shards(str(home / "shards")), new, METHODS)
-    running = iter(bulk)
-    next(running)
-    with pytest.raises(OutputError, match="in use by no other process"):
-        next(iter(bulk))
-    running.close()
-    shutil.rmtree(new)
+    given = (home / "model.keras", find_shards(str(home / "shards")), tmp_path / "out")
+    flags = (f"--model={given[0]}", "--method=sa", f"--shards={home / 'shards'}", "--out=out")
+    with explaining_shards(*given, METHODS) as bulk:
+        running = iter(bulk)
+        next(running)
+        before = tree(tmp_path / "out")
+        for others in ((), ("--overwrite",), ("--target=1", "--overwrite")):
+            result = run("explain", *flags, *others, cwd=tmp_path)
+            assert result.code == 1 and result.out == ""
+            assert re.search("error: .*in use by no other process.*--out", result.err)
+            assert tree(tmp_path / "out") == before
+        assert len(list(running)) == len(SIZES) - 1
+    assert_same_bytes(tmp_path / "out", home / "out")
+
+
+def test_results_of_another_configuration_are_made_anew(home, tmp_path):
+    given = (home / "model.keras", find_shards(str(home / "shards")))
+    explain(given[0], given[1][1:], tmp_path / "other", METHODS, target=1)
+    shutil.copytree(home / "out", tmp_path / "out")
+    kept = tree(tmp_path / "out")[tmp_path / "out" / "a.npz"]
+    shutil.copy(tmp_path / "other" / "b.npz", tmp_path / "out")  # of another configuration
+    (tmp_path / "out" / "c.npz").write_bytes(b"PK")
+    np.savez(tmp_path / "out" / "d.npz", sa=np.zeros(3))
+    with explaining_shards(*given, tmp_path / "out", METHODS) as bulk:
+        assert [shard.name for shard in bulk.missing] == ["b.npy", "c.npz", "d.npy"]
+        assert set(dict(bulk).values()) == {None}
+    assert_same_bytes(tmp_path / "out", home / "out")
+    assert tree(tmp_path / "out")[tmp_path / "out" / "a.npz"] == kept
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def trained(folder, config=CONFIG, strategy=None, interrupted=False):
         raise KeyboardInterrupt
 
     run = Run(folder)
-    run.open(config)
+    run.claim(config)
     after_epoch = training._KeepState.on_epoch_end
     with pytest.MonkeyPatch.context() as patch:
         if interrupted:

@@ -42,7 +42,7 @@ def data():
 
 def opened(folder, config=CONFIG):
     run = Run(folder)
-    run.open(config)
+    run.claim(config)
     return run
 
 
@@ -243,7 +243,7 @@ def test_a_diverging_training_is_told_and_can_be_started_over(data, tmp_path):
         train(config, data, run, verbose=0)
     assert names(run.folder) == ["config.json", "logs"]
     sane = replace(CONFIG, epochs=1)
-    run.open(sane, overwrite=True)
+    run.claim(sane, overwrite=True)
     train(sane, data, run, verbose=0)
     assert len(run.read_history()) == 1
 
@@ -271,7 +271,7 @@ def test_a_damaged_checkpoint_is_told(data, tmp_path, uninterrupted, name, conte
     (run.folder / name).unlink()
     if content is not None:
         (run.folder / name).write_bytes(content)
-    with pytest.raises(ModelFileError, match=rf"{name} .* Received: .*{received}.*--overwrite"):
+    with pytest.raises(ModelFileError, match=rf"{name} .* Received: .*{received}.*overwriting"):
         train(CONFIG, data, run, verbose=0)
 
 

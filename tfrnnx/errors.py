@@ -9,14 +9,31 @@ traceback.
 import sys
 import warnings
 from pathlib import Path
+from typing import Self
 
 
 class TfrnnxError(Exception):
-    """Base class of all exceptions that tfrnnx raises on purpose."""
+    """Base class of all exceptions that tfrnnx raises on purpose.
+
+    Attributes:
+        remedies: names of parameters that mend it with another value, such as "overwrite"; the
+            programs say which flags these are.
+    """
+
+    remedies: tuple[str, ...] = ()
 
     # An exception that passes through a user's `tf.function` is made anew by AutoGraph: of its own
     # class if that has the plain constructor, else of AutoGraph's.
     __init__ = Exception.__init__
+
+    def mended_by(self, *remedies: str) -> Self:
+        """Return this exception, with its remedies."""
+        self.remedies = remedies
+        return self
+
+    def within(self, place: str) -> Self:
+        """Return the same exception with the name of what it happened in before its message."""
+        return type(self)(f"{place}: {self}").mended_by(*self.remedies)
 
 
 class UnknownNameError(TfrnnxError, ValueError):
@@ -49,6 +66,8 @@ class DataError(TfrnnxError, OSError):
 
 class OutputError(TfrnnxError, OSError):
     """An output folder that cannot be written."""
+
+    remedies = ("folder",)
 
 
 class StudyError(TfrnnxError, RuntimeError):

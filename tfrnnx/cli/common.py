@@ -104,8 +104,20 @@ _python_warning = warnings.showwarning
 
 def _tell(error: Exception) -> int:
     """Print a mistake as one line; return the exit code."""
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"error: {one_line(error)}", file=sys.stderr)
     return 1
+
+
+# What the programs call parameters of the library otherwise than it does.
+_FLAG_OF = {"folder": "out"}
+
+
+def one_line(error: Exception) -> str:
+    """Return what an error says, and which of the program's flags mend it."""
+    remedies = error.remedies if isinstance(error, TfrnnxError) else ()
+    names = [_FLAG_OF.get(name, name) for name in remedies]
+    known = ", ".join(f"--{name}" for name in names if name in flags.FLAGS)
+    return f"{' '.join(str(error).split())}{f' ({known})' if known else ''}"
 
 
 def integers(name: str, values: Sequence[str] | None) -> list[int] | None:

@@ -15,11 +15,12 @@ Examples:
 """
 
 import sys
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from absl import flags
 
 from tfrnnx.cli.common import (
@@ -28,24 +29,25 @@ from tfrnnx.cli.common import (
     define_method_flags,
     integers,
     method_parameters,
+    one_line,
     start,
 )
-from tfrnnx.data import datasets, load, read_inputs, read_sequences
+from tfrnnx.data import datasets, read_inputs, read_sequences
 from tfrnnx.errors import ConfigError, DataError, InputError
 from tfrnnx.explaining.batches import explain_arrays
-from tfrnnx.explaining.explainer import Explainer, FullExplanation
+from tfrnnx.explaining.explainer import Explainer
 from tfrnnx.explaining.targets import Target
-from tfrnnx.networks.runs import Run, TrainConfig
-from tfrnnx.networks.training import EVALUATION_BATCH, test_sequences
-from tfrnnx.plots.heatmaps import heatmaps, save_figure
+from tfrnnx.networks.samples import some_test_sequences
+from tfrnnx.plots.heatmaps import save_figure
+from tfrnnx.plots.inputs import SHOWN, captions_of, heatmaps_of_inputs
+from tfrnnx.serving.archives import BATCH, archive_path, by_input, named_arrays, picture_path
 from tfrnnx.serving.saved_model import DEFAULT_METHODS
-from tfrnnx.serving.shards import THREADS, BulkExplanation, by_input, find_shards, named_arrays
+from tfrnnx.serving.shards import THREADS, BulkExplanation, explaining_shards, find_shards
 from tfrnnx.storage.engines import limit_threads
 from tfrnnx.storage.files import atomic
 from tfrnnx.storage.models import load_model
 
 FLAGS = flags.FLAGS
-_SHOWN = 12
 _OF_SHARDS = ("engine", "address", "jobs", "jit_compile", "overwrite")
 _NOT_OF_SHARDS = ("images", "inputs", "index", "dataset", "data_dir")
 
@@ -104,44 +106,43 @@ def _explain() -> None:
     if FLAGS.shards is not None:
         _explain_shards()
         return
-    for name in _OF_SHARDS:
-        if FLAGS[name].present:
-            raise ConfigError(f"Expected --shards beside --{name}. Received: none")
+    _absent(_OF_SHARDS, "Expected --shards beside --{}. Received: none")
     model = load_model(FLAGS.model)
     explainers = {
         name: Explainer(model, name, **parameters)
         for name, parameters in method_parameters(FLAGS.method).items()
     }
-    specs = next(iter(explainers.values())).input_specs
-    x, labels, items, box = _given([spec.name for spec in specs], specs)
+    some = next(iter(explainers.values()))
+    x, labels, items, box = _given(some.input_specs)
     target = _target()
     explained = {
-        name: explain_arrays(explainer, x, target, batch_size=EVALUATION_BATCH, verbose=0)
+        name: explain_arrays(explainer, x, target, batch_size=BATCH, verbose=0)
         for name, explainer in explainers.items()
     }
-    outputs = next(iter(explainers.values())).output_names
-    arrays: dict[str, Any] = {**by_input("x", x), **named_arrays(explained, outputs, target)}
-    if labels is not None:
-        arrays["label"] = labels
-    archive, picture = _outputs(FLAGS.out)
-    with atomic(archive) as fresh:
+    arrays: dict[str, Any] = by_input("x", x)
+    arrays |= named_arrays(explained, some.output_names, target)
+    relevance = {name: explanation.relevance for name, explanation in explained.items()}
+    captions = captions_of(arrays["logits"], arrays["target"], labels)
+    arrays |= {} if labels is None else {"label": labels}
+    figures = heatmaps_of_inputs(x, relevance, captions, items, box)
+    out = archive_path(FLAGS.out)
+    pictures = {picture_path(out, name): figure for name, figure in figures.items()}
+    with atomic(out) as fresh:
         np.savez_compressed(fresh, **arrays)
-        captions = _captions(arrays["logits"], arrays["target"], labels)
-        pictures = _draw(x, explained, captions, items, box, picture)
-    for name, explanation in explained.items():
-        parts = keras.tree.flatten(explanation.relevance)
-        sums = np.sum([part[:_SHOWN].sum(tuple(range(1, part.ndim))) for part in parts], 0)
+        for path, figure in pictures.items():
+            save_figure(figure, path)
+    for name, values in relevance.items():
+        parts = keras.tree.flatten(values)
+        sums = np.sum([part[:SHOWN].sum(tuple(range(1, part.ndim))) for part in parts], 0)
         said = " ".join(f"{total:.4g}" for total in sums)
-        print(f"{name:<9} sums {said}{' ...' if len(parts[0]) > _SHOWN else ''}")
-    print(f"relevance {archive}")
+        print(f"{name:<9} sums {said}{' ...' if len(parts[0]) > SHOWN else ''}")
+    print(f"relevance {out}")
     for path in pictures:
         print(f"picture   {path}")
 
 
 def _explain_shards() -> None:
-    for name in _NOT_OF_SHARDS:
-        if FLAGS[name].present:
-            raise ConfigError(f"Expected --shards or --{name}. Received: both")
+    _absent(_NOT_OF_SHARDS, "Expected --shards or --{}. Received: both")
     target = _target()
     if isinstance(target.index, list):
         raise InputError(
@@ -150,26 +151,19 @@ def _explain_shards() -> None:
         )
     engine, shards = chosen_engine(), find_shards(FLAGS.shards)
     limit_threads(THREADS)
-    bulk = BulkExplanation(
+    methods = method_parameters(FLAGS.method)
+    with explaining_shards(
         FLAGS.model,
         shards,
         FLAGS.out,
-        method_parameters(FLAGS.method),
+        methods,
         target,
         engine=engine,
         jit_compile=FLAGS.jit_compile,
         overwrite=FLAGS.overwrite,
-    )
-    total, failed = len(bulk.missing), 0
-    progress = keras.utils.Progbar(total, unit_name="shard")
-    for done, (shard, error) in enumerate(bulk, 1):
-        if error is not None:
-            failed += 1
-            print(f"error: {shard}: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
-        if sys.stdout.isatty():
-            progress.update(done)
-        else:
-            print(f"Shard {done}/{total}: {shard.name}", flush=True)
+    ) as bulk:
+        failed = _tell_progress(bulk)
+    total = len(bulk.missing)
     print(f"explained {total - failed} of {len(shards)} shards, {len(shards) - total} before")
     print(f"relevance {FLAGS.out}")
     if failed:
@@ -179,10 +173,33 @@ def _explain_shards() -> None:
         )
 
 
-def _given(names: list[str], specs: Any) -> tuple[Any, np.ndarray | None, int, Any]:
+def _tell_progress(bulk: BulkExplanation) -> int:
+    """Explain the shards, say so one by one, and return how many cannot be explained."""
+    total, failed = len(bulk.missing), 0
+    progress = keras.utils.Progbar(total, unit_name="shard")
+    for done, (shard, error) in enumerate(bulk, 1):
+        if error is not None:
+            failed += 1
+            print(f"error: {shard}: {one_line(error)}", file=sys.stderr, flush=True)
+        if sys.stdout.isatty():
+            progress.update(done)
+        else:
+            print(f"Shard {done}/{total}: {shard.name}", flush=True)
+    return failed
+
+
+def _absent(names: Sequence[str], message: str) -> None:
+    for name in names:
+        if FLAGS[name].present:
+            raise ConfigError(message.format(name))
+
+
+def _given(
+    specs: Sequence[tf.TensorSpec],
+) -> tuple[Any, np.ndarray | None, int, tuple[float, float] | None]:
     """Return what to explain, its labels, how many items it has and the values drawn in grey."""
     if FLAGS.inputs:
-        return read_inputs(FLAGS.inputs, names), None, 1, None
+        return read_inputs(FLAGS.inputs, [spec.name for spec in specs]), None, 1, None
     shape = specs[0].shape
     if len(specs) > 1 or len(shape) != 4 or None in shape[1:]:
         raise InputError(
@@ -192,83 +209,15 @@ def _given(names: list[str], specs: Any) -> tuple[Any, np.ndarray | None, int, A
     box = (FLAGS.low, FLAGS.high)
     if FLAGS.images:
         return read_sequences(FLAGS.images, tuple(shape[1:])), None, 1, box
-    return (*_test_sequences(), box)
+    indices = integers("index", FLAGS.index) or []
+    some = some_test_sequences(FLAGS.model, indices, FLAGS.dataset, FLAGS.data_dir)
+    return some.x, some.labels, some.items, box
 
 
 def _target() -> Target:
     targets = integers("target", FLAGS.target)
     index = targets[0] if targets and len(targets) == 1 else targets
     return Target(index, step=FLAGS.step, output=FLAGS.output)
-
-
-def _draw(
-    x: Any,
-    explained: dict[str, FullExplanation],
-    captions: list[str],
-    items: int,
-    box: tuple[float, float] | None,
-    path: Path,
-) -> list[Path]:
-    """Draw every input that has a time axis; return the pictures' paths."""
-    paths = []
-    for key, values in (x if isinstance(x, dict) else {None: x}).items():
-        if not 2 <= values.ndim <= 4:
-            continue
-        relevance = {
-            name: _as_images(each.relevance if key is None else each.relevance[key])
-            for name, each in explained.items()
-        }
-        span = box or (float(values.min()), float(values.max()) or 1.0)
-        figure = heatmaps(_as_images(values), relevance, captions[:_SHOWN], items, span)
-        paths.append(path if key is None else path.with_name(f"{path.stem}-{key}.png"))
-        save_figure(figure, paths[-1])
-    return paths
-
-
-def _as_images(x: np.ndarray) -> np.ndarray:
-    """Return the first samples as (samples, steps, height, columns): features are rows."""
-    x = x[:_SHOWN]
-    return x if x.ndim == 4 else x.reshape(*x.shape[:2], -1, 1)
-
-
-def _outputs(out: str) -> tuple[Path, Path]:
-    """Return the paths of the relevance and of the picture."""
-    path = Path(out)
-    if path.is_dir():
-        path = path / "explanation"
-    elif path.suffix in (".npz", ".png"):
-        path = path.with_suffix("")
-    return path.with_name(f"{path.name}.npz"), path.with_name(f"{path.name}.png")
-
-
-def _test_sequences() -> tuple[np.ndarray, np.ndarray, int]:
-    """Return the chosen test sequences, their labels and how many items they have."""
-    config = Run.of_model(FLAGS.model).read_config() or TrainConfig(arch="")
-    data = load(FLAGS.dataset or config.dataset, FLAGS.data_dir)
-    indices = integers("index", FLAGS.index) or []
-    outside = [index for index in indices if not 0 <= index < len(data.test)]
-    if outside or not indices:
-        raise InputError(
-            f"Expected --index to be integers in [0, {len(data.test) - 1}]. Received: "
-            f"{', '.join(FLAGS.index) or 'none'}"
-        )
-    sequences = test_sequences(data, config).unbatch().take(max(indices) + 1)
-    chosen = [element for element in sequences.as_numpy_iterator()]
-    x, label = (np.stack([chosen[index][part] for index in indices]) for part in (0, 1))
-    return x, label, config.items
-
-
-def _captions(logits: np.ndarray, target: np.ndarray, labels: np.ndarray | None) -> list[str]:
-    captions = []
-    for index, (row, explained) in enumerate(zip(logits, target, strict=True)):
-        label = "" if labels is None else f"label {labels[index]}, "
-        if len(row) == 1:
-            captions.append(f"{label}logit {row[0]:.2f}")
-            continue
-        captions.append(
-            f"{label}predicted {row.argmax()}, explained {explained}: {row[explained]:.2f}"
-        )
-    return captions
 
 
 def main() -> None:

@@ -8,65 +8,27 @@ Example:
 """
 
 import sys
-from dataclasses import fields
-from pathlib import Path
-from typing import Any
 
 from absl import flags
+from tabulate import tabulate
 
 from tfrnnx.cli.common import start
-from tfrnnx.data import datasets, load
-from tfrnnx.networks.architectures import architectures
-from tfrnnx.networks.runs import PRECISIONS, Run, TrainConfig
+from tfrnnx.cli.settings import chosen_config, define_config_flags
+from tfrnnx.data import load
+from tfrnnx.networks.runs import Run, TrainConfig
 from tfrnnx.networks.training import check, strategies, train
 from tfrnnx.study.run_report import report
 
 FLAGS = flags.FLAGS
-_DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(TrainConfig)}
 
 
 def _define_flags() -> None:
-    flags.DEFINE_enum("arch", None, architectures.names(), "The network's architecture.")
-    flags.DEFINE_enum("dataset", _DEFAULTS["dataset"], datasets.names(), "The images.")
+    define_config_flags(TrainConfig)
     flags.DEFINE_string(
         "data_dir",
         None,
         "A TFDS folder, or a folder with the official gz files of the data set. By default TFDS's "
         "own folder, into which it downloads.",
-    )
-    flags.DEFINE_integer(
-        "epochs", _DEFAULTS["epochs"], "Passes over the images; 0 chooses by their number."
-    )
-    flags.DEFINE_integer(
-        "batch_size", _DEFAULTS["batch_size"], "Sequences a step; 0 chooses by their number."
-    )
-    flags.DEFINE_float(
-        "learning_rate",
-        _DEFAULTS["learning_rate"],
-        "Peak learning rate, after a warm-up and before a cosine decay.",
-    )
-    flags.DEFINE_float("dropout", _DEFAULTS["dropout"], "Dropout rate around the recurrent layer.")
-    flags.DEFINE_bool(
-        "stationary_dropout",
-        _DEFAULTS["stationary_dropout"],
-        "One dropout mask for all steps of a sequence, instead of one a step.",
-    )
-    flags.DEFINE_integer(
-        "patience",
-        _DEFAULTS["patience"],
-        "Stop after so many epochs without a better validation loss; 0 is half of the epochs.",
-    )
-    flags.DEFINE_integer("seed", _DEFAULTS["seed"], "Of weights, compositions and dropout.")
-    flags.DEFINE_integer("items", _DEFAULTS["items"], "Images in a sequence.")
-    flags.DEFINE_integer("majority", _DEFAULTS["majority"], "How many of them share the class.")
-    flags.DEFINE_integer("step_columns", _DEFAULTS["step_columns"], "Columns of a time step.")
-    flags.DEFINE_enum(
-        "precision",
-        _DEFAULTS["precision"],
-        PRECISIONS,
-        "What the layers compute with: Keras's dtype policies. Weights and logits are float32; "
-        "mixed_float16 scales the loss. mixed_bfloat16 suits TPUs, GPUs and the latest CPUs, "
-        "mixed_float16 GPUs.",
     )
     flags.DEFINE_enum(
         "strategy",
@@ -83,25 +45,18 @@ def _define_flags() -> None:
 
 
 def _train() -> None:
-    values = {name: getattr(FLAGS, name) for name in _DEFAULTS}
-    out = Path(FLAGS.out or f"saved_models/{FLAGS.dataset}-{FLAGS.arch}")
     data = load(FLAGS.dataset, FLAGS.data_dir)
-    config = TrainConfig(**values).resolved(len(data.train))
+    config = chosen_config(TrainConfig).resolved(len(data.train))
     strategy = strategies[FLAGS.strategy]()
     check(config, data, strategy)
-    run = Run(out)
-    with run.locked():
-        run.open(config, FLAGS.overwrite)
-        results = run.read_results()
+    run = Run(FLAGS.out or f"saved_models/{FLAGS.dataset}-{FLAGS.arch}")
+    with run.opened(config, overwrite=FLAGS.overwrite):
+        results = run.read_results(config)
         if results is None:
             verbose = 1 if sys.stdout.isatty() else 2
             model = train(config, data, run, verbose, strategy)
             print("Explaining the test sequences")
             results = report(model, data, config, run, verbose)
-    _print_table(results, run)
-
-
-def _print_table(results: dict, run: Run) -> None:
     rows = [
         ("test sequences", f"{results['test_sequences']}"),
         ("test accuracy", f"{results['accuracy']:.4f}"),
@@ -113,8 +68,7 @@ def _print_table(results: dict, run: Run) -> None:
         ("history", f"{run.history}"),
         ("TensorBoard", f"tensorboard --logdir={run.logs}"),
     ]
-    for name, value in rows:
-        print(f"{name:<17} {value}")
+    print(tabulate(rows, tablefmt="plain", disable_numparse=True))
 
 
 def main() -> None:

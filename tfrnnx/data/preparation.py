@@ -45,10 +45,10 @@ def prepare(
     target = tfds_dir / builder_class.name / str(builder_class.VERSION)
     try:
         tfds_dir.mkdir(parents=True, exist_ok=True)
-        with locked(tfds_dir, lambda: _tell_waiting(tfds_dir)) as alone:
+        with locked(tfds_dir, lambda: _tell_waiting(tfds_dir)) as lock:
             if is_prepared(target):
                 return
-            if alone:  # so these were left by processes that were killed
+            if lock.held:  # so these were left by processes that were killed
                 for leftover in tfds_dir.glob(f"{prefix}*"):
                     shutil.rmtree(leftover, ignore_errors=True)
             staging = Path(tempfile.mkdtemp(prefix=prefix, dir=tfds_dir))

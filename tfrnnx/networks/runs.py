@@ -1,85 +1,73 @@
 """Training runs on disk: their configuration, and the files of their folder."""
 
 import csv
-import importlib.metadata
 import json
-import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from tfrnnx.errors import ConfigError, ModelFileError, OutputError
-from tfrnnx.storage.files import (
-    atomic,
-    is_partial,
-    locked,
-    output_error,
-    remove_partials,
-    write_json,
-)
+from tfrnnx.data import datasets
+from tfrnnx.errors import ModelFileError
+from tfrnnx.networks.architectures import architectures
+from tfrnnx.storage.configurations import check_settings, digest, required, setting
+from tfrnnx.storage.files import Lock, atomic, write_json
+from tfrnnx.storage.folders import Folder
 
 _SMALL_SET = 5_000
-_LARGEST_SEED = 2**32 - 1  # NumPy's
+LARGEST_SEED = 2**32 - 1  # NumPy's
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
-_VERSIONS_OF = ("tfrnnx", "keras", "tensorflow", "numpy")
 
 
-@dataclass(frozen=True)
-class TrainConfig:
-    """What a training run depends on.
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How networks are trained, whatever their architecture and data set.
 
     Attributes:
-        arch: a registered architecture.
-        dataset: a registered data set.
         epochs: how often every image is a base; 0 chooses by the size of the data set.
         batch_size: sequences a step; 0 chooses by the size of the data set.
         learning_rate: the peak, > 0: it warms up over the first 5 % of the steps and falls along
             a cosine to a hundredth.
         dropout: rate in [0, 1) around the recurrent layer.
-        stationary_dropout: one mask for all steps of a sequence, instead of one a step.
         patience: stop after so many epochs in which the validation loss did not fall; 0 chooses
             half of the epochs.
-        seed: of weights, compositions, dropout and the split into training and validation.
         items: images in a sequence.
         majority: how many of them are of the label's class.
         step_columns: columns of a time step.
         precision: one of PRECISIONS, Keras's dtype policies; weights and logits are float32.
     """
 
-    arch: str
-    dataset: str = "digits"
-    epochs: int = 0
-    batch_size: int = 0
-    learning_rate: float = 2e-3
-    dropout: float = 0.1
-    stationary_dropout: bool = True
-    patience: int = 0
-    seed: int = 0
-    items: int = 3
-    majority: int = 2
-    step_columns: int = 7
-    precision: str = "float32"
+    epochs: int = setting(0, "Passes over the images; 0 chooses by their number.", minimum=0)
+    batch_size: int = setting(0, "Sequences a step; 0 chooses by their number.", minimum=0)
+    learning_rate: float = setting(
+        2e-3, "Peak learning rate, after a warm-up and before a cosine decay.", positive=True
+    )
+    dropout: float = setting(0.1, "Dropout rate around the recurrent layer.")
+    patience: int = setting(
+        0,
+        "Stop after so many epochs without a better validation loss; 0 is half of the epochs.",
+        minimum=0,
+    )
+    items: int = setting(3, "Images in a sequence.")
+    majority: int = setting(2, "How many of them share the class.")
+    step_columns: int = setting(7, "Columns of a time step.")
+    precision: str = setting(
+        "float32",
+        "What the layers compute with: Keras's dtype policies. Weights and logits are float32; "
+        "mixed_float16 scales the loss. mixed_bfloat16 suits TPUs, GPUs and the latest CPUs, "
+        "mixed_float16 GPUs.",
+        choices=PRECISIONS,
+    )
 
-    def resolved(self, images: int) -> "TrainConfig":
+    def resolved(self, images: int) -> Self:
         """Return the configuration with every 0 replaced, for a set of so many images.
 
         Raises:
             ConfigError: for a value outside its range.
+            UnknownNameError: for a name that is not registered.
         """
-        for name in ("epochs", "batch_size", "patience", "seed"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"Expected {name} >= 0. Received: {getattr(self, name)}")
-        if self.seed > _LARGEST_SEED:
-            raise ConfigError(f"Expected seed <= {_LARGEST_SEED}. Received: {self.seed}")
-        if not 0 < self.learning_rate < float("inf"):
-            raise ConfigError(f"Expected a learning_rate > 0. Received: {self.learning_rate}")
-        if self.precision not in PRECISIONS:
-            raise ConfigError(
-                f"Expected precision to be one of {', '.join(PRECISIONS)}. "
-                f"Received: {self.precision}"
-            )
+        check_settings(self)
         small = images < _SMALL_SET
         epochs = self.epochs or (60 if small else 10)
         return replace(
@@ -88,6 +76,38 @@ class TrainConfig:
             batch_size=self.batch_size or (32 if small else 100),
             patience=self.patience or max(1, epochs // 2),
         )
+
+
+@dataclass(frozen=True)
+class TrainConfig(Training):
+    """What a training run depends on.
+
+    Attributes:
+        ...: those of `Training`.
+        arch: a registered architecture.
+        dataset: a registered data set.
+        stationary_dropout: one mask for all steps of a sequence, instead of one a step.
+        seed: of weights, compositions, dropout and the split into training and validation.
+    """
+
+    arch: str = required("The network's architecture.", choices=architectures)
+    dataset: str = setting("digits", "The images.", choices=datasets)
+    stationary_dropout: bool = setting(
+        True, "One dropout mask for all steps of a sequence, instead of one a step."
+    )
+    seed: int = setting(0, "Of weights, compositions and dropout.", minimum=0, maximum=LARGEST_SEED)
+
+
+# What a run has beside its configuration, in the order in which it is removed.
+_PARTS = (
+    "checkpoint",
+    "saved_model",
+    "logs",
+    "results.json",
+    "model.keras",
+    "heatmap.png",
+    "history.csv",
+)
 
 
 class Run:
@@ -105,6 +125,7 @@ class Run:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        self._ours = Folder(self.folder, "a training run", "config.json", _PARTS)
         self.config = self.folder / "config.json"
         self.history = self.folder / "history.csv"
         self.logs = self.folder / "logs"
@@ -123,30 +144,8 @@ class Run:
         return cls(path if path.is_dir() else path.parent)
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep others from training in the folder, which is made if it is missing.
-
-        Raises:
-            OutputError: if another process or thread trains in it, or it cannot be made.
-        """
-        with ExitStack() as stack:
-            try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(locked(self.folder, self._refuse))
-            except OutputError:
-                raise
-            except OSError as error:
-                raise output_error(self.folder, error) from error
-            yield
-
-    def _refuse(self) -> None:
-        raise OutputError(
-            f"Expected {self.folder} to be in use by no other process. Received: a folder that "
-            "another training writes to; wait for its end, or choose another with --out"
-        ) from None
-
-    def open(self, config: TrainConfig, overwrite: bool = False) -> None:
-        """Make the folder this configuration's, or check that it is.
+    def opened(self, config: TrainConfig, *, overwrite: bool = False) -> Iterator[None]:
+        """Hold the folder, which is then this configuration's, for a training.
 
         Args:
             config: resolved.
@@ -155,17 +154,29 @@ class Run:
         Raises:
             ConfigError: if the folder holds a run of another configuration, or a config.json that
                 is not a run's.
-            OutputError: if it holds something else, or cannot be written.
+            OutputError: if another process or thread trains in it, it holds something else, or it
+                cannot be written.
         """
-        there = self.read_config()
-        files_in(self.folder, "a training run", there is not None)
-        remove_partials(self.folder)
-        if there and not overwrite:
-            check_same(self.folder, asdict(there), asdict(config))
-            return
-        if there:
-            self._remove()
-        write_json(self.config, {**asdict(config), "versions": versions()})
+        with self._ours.opened(config, overwrite=overwrite):
+            yield
+
+    @contextmanager
+    def locked(self) -> Iterator[Lock]:
+        """Keep others from training in the folder, having waited until they do not.
+
+        Raises:
+            OutputError: if it cannot be made.
+        """
+        with self._ours.locked(wait=True) as lock:
+            yield lock
+
+    def claim(self, config: TrainConfig, *, overwrite: bool = False) -> None:
+        """Make the folder this configuration's, or check that it is, under its lock; as `opened`.
+
+        Raises:
+            ConfigError, OutputError: as `opened`.
+        """
+        self._ours.claim(config, overwrite=overwrite)
 
     def read_config(self) -> TrainConfig | None:
         """Return the configuration in the folder, or None where there is none.
@@ -174,30 +185,31 @@ class Run:
             ConfigError: if the file there is not a training run's.
         """
         names = [field.name for field in fields(TrainConfig)]
-        there = read_config(self.config, "a training run", names)
-        return None if there is None else TrainConfig(**there)
+        there = self._ours.read(names)
+        return None if there is None else TrainConfig(**{name: there[name] for name in names})
 
-    def _remove(self) -> None:
-        # The configuration goes last: as long as it is there, the folder is known to be a run.
-        files = (self.results, self.model, self.heatmap, self.history, self.config)
-        for path in (self.checkpoint, self.saved_model, self.logs, *files):
-            try:
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-            except OSError as error:
-                raise output_error(path, error) from error
+    def write_results(self, config: TrainConfig, results: dict[str, Any]) -> None:
+        """Write down what was found out about the finished run, which says that it is."""
+        write_json(self.results, {**results, "config": digest(config)})
 
-    def read_results(self) -> dict | None:
-        """Return what `tfrnnx.report` wrote down about a finished run, or None.
+    def read_results(self, config: TrainConfig) -> dict[str, Any] | None:
+        """Return what `write_results` wrote down about a finished run, or None.
 
         Raises:
-            ModelFileError: if the file is damaged.
+            ModelFileError: if the file is damaged, or of another configuration.
         """
         if not self.results.is_file():
             return None
         try:
-            return json.loads(self.results.read_text(encoding="utf-8"))
-        except ValueError as error:
+            found = json.loads(self.results.read_text(encoding="utf-8"))
+            of = found.pop("config")
+        except (ValueError, LookupError, AttributeError, TypeError) as error:
             raise self.damaged(self.results, error) from error
+        if of != digest(config):
+            raise self.damaged(
+                self.results, f"results of another configuration, {of} and not {digest(config)}"
+            )
+        return found
 
     def read_history(self) -> list[dict[str, float]]:
         """Return a row for every finished epoch.
@@ -216,8 +228,8 @@ class Run:
     def damaged(self, path: Path, reason: object) -> ModelFileError:
         """Return what to tell the user about a file that the run cannot go on with."""
         return ModelFileError(
-            f"Expected {path} as the run left it. Received: {reason}; start over with --overwrite"
-        )
+            f"Expected {path} as the run left it. Received: {reason}; start over by overwriting it"
+        ).mended_by("overwrite")
 
     def write_history(self, rows: list[dict[str, float]]) -> None:
         """Write a row for every finished epoch."""
@@ -225,80 +237,3 @@ class Run:
             writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()
             writer.writerows({**row, "epoch": int(row["epoch"])} for row in rows)
-
-
-def read_config(path: Path, what: str, names: Iterable[str]) -> dict[str, Any] | None:
-    """Return the named values of a configuration on disk, or None where there is none.
-
-    Args:
-        path: of the JSON file.
-        what: it configures, as messages call it.
-        names: that must be there; others are left out.
-
-    Raises:
-        ConfigError: if the file there is something else.
-    """
-    try:
-        if not path.is_file():
-            return None
-        there = json.loads(path.read_text(encoding="utf-8"))
-        there = {"precision": TrainConfig.precision, **there}  # older ones have none
-        return {name: there[name] for name in names}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"Expected the configuration of {what} in {path}. Received: something else "
-            f"({error!r}); remove it, or choose another folder with --out"
-        ) from None
-
-
-def files_in(folder: Path, what: str, known: bool) -> list[Path]:
-    """Return the files of a folder that is to be written to; none if it is not there.
-
-    Args:
-        folder: of results.
-        what: is to be in it, as messages call it.
-        known: whether its configuration says that it is that.
-
-    Raises:
-        OutputError: if it holds something else, or cannot be read.
-    """
-    try:
-        files = list(folder.iterdir()) if folder.is_dir() else []
-    except OSError as error:
-        raise output_error(folder, error) from error
-    if not known and not all(is_partial(path) for path in files):
-        raise OutputError(
-            f"Expected {folder} to be {what}, empty or not there. Received: a folder with other "
-            "files; choose another with --out"
-        )
-    return files
-
-
-def check_same(folder: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
-    """Check that the configuration in a folder is the one that is wanted.
-
-    Raises:
-        ConfigError: showing what differs, on both sides.
-    """
-    different = [
-        f"{name}={there.get(name)!r} there and {value!r} here"
-        for name, value in here.items()
-        if there.get(name) != value
-    ]
-    if different:
-        raise ConfigError(
-            f"Expected the configuration of the run in {folder}. Received: "
-            f"{', '.join(different)}; choose another folder with --out, or start over with "
-            "--overwrite"
-        )
-
-
-def versions(*others: str) -> dict[str, str]:
-    """Return the versions of what a run's numbers depend on, and of other packages."""
-    found = {}
-    for package in (*_VERSIONS_OF, *others):
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:  # tfrnnx run from a checkout
-            found[package] = "not installed"
-    return found

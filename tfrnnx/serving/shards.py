@@ -3,10 +3,8 @@
 import glob
 import hashlib
 import operator
-import shutil
-import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -25,12 +23,13 @@ from tfrnnx.errors import (
     OutputError,
     TfrnnxError,
 )
-from tfrnnx.explaining.explainer import Explainer, Explanation, FullExplanation
+from tfrnnx.explaining.explainer import Explainer
 from tfrnnx.explaining.targets import Target
-from tfrnnx.networks.runs import check_same, files_in, read_config, versions
-from tfrnnx.networks.training import EVALUATION_BATCH
+from tfrnnx.serving.archives import BATCH, named_arrays, read_array, write_batches
+from tfrnnx.storage.configurations import digest
 from tfrnnx.storage.engines import Engine
-from tfrnnx.storage.files import atomic, locked, output_error, remove_partials, write_json
+from tfrnnx.storage.files import atomic
+from tfrnnx.storage.folders import Folder
 from tfrnnx.storage.models import load_model, model_file
 
 THREADS = 1  # of a shard, on every engine: sums are then in the same order
@@ -78,6 +77,11 @@ class _Plan:
         """Return where the relevance of a shard goes."""
         return self.out / f"{shard.stem}.npz"
 
+    def finished(self, shard: Path) -> bool:
+        """Return whether the relevance of a shard is there, and of this configuration."""
+        of = read_array(self.result(shard), "config")
+        return of is not None and str(of) == digest(self.config())
+
 
 def find_shards(where: str) -> list[Path]:
     """Return the .npy and .npz files of a folder, or those that a glob pattern matches, sorted.
@@ -104,16 +108,46 @@ def find_shards(where: str) -> list[Path]:
     return shards
 
 
+@dataclass(frozen=True)
 class BulkExplanation:
-    """The explanation of shards; iterating over it makes what is not there yet.
-
-    `<out>/<shard>.npz` holds logits, target and an array of the input's shape for every method (of
-    several inputs `<method>.<input>`). It is written at once by the process that explains the
-    shard, and `<out>/shards.json` says what was explained. Of a .npy file a process has no more
-    than a batch in memory, of a .npz file its arrays.
+    """The explanation of shards, whose folder is held; iterating over it makes what is missing.
 
     Iterating yields the path of each shard as it is finished, with None or the `TfrnnxError` that
     says what is wrong with it.
+
+    Attributes:
+        missing: the shards that are still to be explained.
+    """
+
+    missing: tuple[Path, ...]
+    _plan: _Plan
+    _engine: Engine
+
+    def __iter__(self) -> Iterator[tuple[Path, TfrnnxError | None]]:
+        return self._engine.run(
+            _explain_shard, self._plan, self.missing, threads=THREADS, keep_going=True
+        )
+
+
+@contextmanager
+def explaining_shards(
+    model: str | Path,
+    shards: Sequence[Path],
+    out: str | Path,
+    methods: Mapping[str, Mapping[str, Any]],
+    target: Target | int | None = None,
+    *,
+    engine: Engine | None = None,
+    jit_compile: bool = False,
+    overwrite: bool = False,
+) -> Iterator[BulkExplanation]:
+    """Hold the folder of the results, in which no one else then explains shards.
+
+    `<out>/<shard>.npz` holds logits, target and an array of the input's shape for every method (of
+    several inputs `<method>.<input>`), and config, the digest of what was explained, without which
+    it is not taken for finished. It is written at once by the process that explains the shard, and
+    `<out>/shards.json` says what was explained. Of a .npy file a process has no more than a batch
+    in memory, of a .npz file its arrays.
 
     Args:
         model: a .keras file or the folder of a training run. As the shards and `out`, it is at the
@@ -125,88 +159,34 @@ class BulkExplanation:
             these.
         engine: where to explain them; None is this process.
         jit_compile: as of `Explainer`; all batches but a shard's last have one size.
-        overwrite: remove the results of another configuration first.
+        overwrite: remove the results that are there first.
 
-    Attributes:
-        missing: the shards that are still to be explained.
+    Yields:
+        What is to be explained; iterating over it does so.
 
     Raises:
         ModelFileError, UnknownNameError, ConfigError, UnsupportedLayerError, InputError: for a
             model, method, parameter or target that cannot be explained.
         ConfigError: if the folder holds results of another configuration; both are shown.
-        OutputError: if it holds something else, or cannot be written.
+        OutputError: if it is in use, holds something else, or cannot be written.
     """
-
-    def __init__(
-        self,
-        model: str | Path,
-        shards: Sequence[Path],
-        out: str | Path,
-        methods: dict[str, dict[str, Any]],
-        target: Target | int | None = None,
-        *,
-        engine: Engine | None = None,
-        jit_compile: bool = False,
-        overwrite: bool = False,
-    ) -> None:
-        self._engine = engine or Engine()
-        self._engine.check()
-        path, self._out = model_file(model).absolute(), Path(out).absolute()
-        given = tuple((name, tuple(parameters.items())) for name, parameters in methods.items())
-        target = target if isinstance(target, Target) else Target(target)
-        self._plan = plan = _Plan(path, _digest(path), given, target, self._out, jit_compile)
-        for explainer in plan.explainers().values():
-            _check_target(explainer, target)
-        if any(shard.parent.resolve() == self._out.resolve() for shard in shards):
-            raise OutputError(
-                "Expected another folder for the results than that of the shards. Received: "
-                f"{out}; choose another with --out"
-            )
-        there = _open(plan, overwrite)
-        self.missing = [
-            shard.absolute() for shard in shards if plan.result(shard).name not in there
-        ]
-
-    def __iter__(self) -> Iterator[tuple[Path, TfrnnxError | None]]:
-        with ExitStack() as stack:
-            try:
-                stack.enter_context(locked(self._out, self._refuse))
-            except OutputError:
-                raise
-            except OSError as error:
-                raise output_error(self._out, error) from error
-            stack.callback(remove_partials, self._out)  # of processes that were lost
-            remove_partials(self._out)
-            yield from self._engine.run(
-                _explain_shard, self._plan, self.missing, threads=THREADS, keep_going=True
-            )
-
-    def _refuse(self) -> None:
+    engine = engine or Engine()
+    engine.check()
+    path, folder = model_file(model).absolute(), Path(out).absolute()
+    given = tuple((name, tuple(parameters.items())) for name, parameters in methods.items())
+    target = target if isinstance(target, Target) else Target(target)
+    plan = _Plan(path, _digest(path), given, target, folder, jit_compile)
+    for explainer in plan.explainers().values():
+        _check_target(explainer, target)
+    if any(shard.parent.resolve() == folder.resolve() for shard in shards):
         raise OutputError(
-            f"Expected {self._out} to be in use by no other process. Received: a folder that "
-            "another explanation in bulk writes to; wait for its end, or choose another with --out"
-        ) from None
-
-
-def _open(plan: _Plan, overwrite: bool) -> set[str]:
-    """Make the folder this configuration's; return the names of the files that are there."""
-    path, config = plan.out / "shards.json", plan.config()
-    what = "an explanation in bulk"
-    there = read_config(path, what, config)
-    files = files_in(plan.out, what, there is not None)
-    if there is not None and overwrite:
-        try:
-            for result in plan.out.glob("*.npz"):
-                result.unlink()
-            path.unlink()  # last: as long as it is there, the folder is known
-        except OSError as error:
-            raise output_error(plan.out, error) from error
-        files, there = [], None
-    if there is None:
-        write_json(path, {**config, "path": str(plan.model), "versions": versions()})
-    else:
-        check_same(plan.out, there, config)
-    return {file.name for file in files}
+            "Expected another folder for the results than that of the shards. Received: "
+            f"{out}; choose another"
+        )
+    ours = Folder(folder, "an explanation in bulk", "shards.json", ("*.npz",))
+    with ours.opened(plan.config(), overwrite=overwrite, facts={"path": str(path)}):
+        missing = tuple(shard.absolute() for shard in shards if not plan.finished(shard))
+        yield BulkExplanation(missing, plan, engine)
 
 
 def _digest(path: Path) -> str:
@@ -254,8 +234,8 @@ def _explain_shard(plan: _Plan, shard: Path) -> None:
         raise InputError(f"Expected samples, as many of every input. Received: shapes {shapes}")
 
     def batches() -> Iterator[dict[str, np.ndarray]]:
-        for start in range(0, max(1, count), EVALUATION_BATCH):
-            batch = slice(start, start + EVALUATION_BATCH)
+        for start in range(0, max(1, count), BATCH):
+            batch = slice(start, start + BATCH)
             part = keras.tree.map_structure(operator.itemgetter(batch), x)
             try:
                 explained = {
@@ -264,66 +244,9 @@ def _explain_shard(plan: _Plan, shard: Path) -> None:
                 }
             except tf.errors.OpError as error:  # for want of memory, say
                 raise EngineError(
-                    f"Expected to explain {EVALUATION_BATCH} samples at once. Received: {error}"
+                    f"Expected to explain {BATCH} samples at once. Received: {error}"
                 ) from error
             yield named_arrays(explained, some.output_names, plan.target)
 
     with atomic(plan.result(shard)) as fresh:
-        _write_archive(fresh, batches(), count)
-
-
-def named_arrays(
-    explained: Mapping[str, Explanation | FullExplanation],
-    outputs: Sequence[str],
-    target: Target,
-) -> dict[str, np.ndarray]:
-    """Return explanations of the same samples as arrays by name, as they are written down.
-
-    Args:
-        explained: by the names of the methods.
-        outputs: names of the model's outputs.
-        target: that was explained.
-
-    Returns:
-        logits, the explained ones, (samples, classes); target, (samples,); and of the input's
-        shape the relevance by each method, of several inputs called `<method>.<input>`.
-    """
-    some = next(iter(explained.values()))
-    number = outputs.index(target.output) if isinstance(target.output, str) else target.output
-    logits = np.asarray(keras.tree.flatten(some.logits)[number or 0])
-    logits = logits[:, target.step] if logits.ndim == 3 else logits
-    logits = logits[:, None] if logits.ndim == 1 else logits
-    arrays = {"logits": logits, "target": np.asarray(some.target)}
-    for name, explanation in explained.items():
-        arrays |= by_input(name, explanation.relevance)
-    return arrays
-
-
-def by_input(name: str, x: Any) -> dict[str, np.ndarray]:
-    """Return an array, or those of several inputs, by what they are called in an archive."""
-    if isinstance(x, dict):
-        return {f"{name}.{key}": np.asarray(part) for key, part in x.items()}
-    return {name: np.asarray(x)}
-
-
-def _write_archive(path: Path, batches: Iterable[dict[str, np.ndarray]], count: int) -> None:
-    """Write a .npz of arrays that come in batches, `count` samples in all.
-
-    An archive takes one array after the other, so that they are collected in files beside it.
-    """
-    with ExitStack() as stack:
-        files: dict[str, Any] = {}
-        for arrays in batches:
-            for name, array in arrays.items():
-                if name not in files:
-                    part = path.with_name(f"{len(files)}.npy")
-                    files[name] = stack.enter_context(part.open("w+b"))
-                    header = np.lib.format.header_data_from_array_1_0(array)
-                    shape = (count, *array.shape[1:])
-                    np.lib.format.write_array_header_1_0(files[name], {**header, "shape": shape})
-                files[name].write(array.tobytes())
-        archive = stack.enter_context(zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED))
-        for name, file in files.items():
-            file.seek(0)
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                shutil.copyfileobj(file, member)
+        write_batches(fresh, batches(), count, {"config": np.array(digest(plan.config()))})

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -64,20 +65,20 @@ def output_error(path: Path, error: Exception) -> OutputError:
     else:  # TensorFlow's, which say it in words
         code = next((code for code in _ADVICE if os.strerror(code) in str(error)), None)
     if code is not None:
-        reason = f"{os.strerror(code)}; {_ADVICE.get(code, 'choose another place with --out')}"
+        reason = f"{os.strerror(code)}; {_ADVICE.get(code, 'choose another place')}"
     else:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return OutputError(f"Expected to write {path}. Received: {reason}")
 
 
 _ADVICE = {
-    errno.ENOSPC: "free some space, or choose another place with --out",
-    errno.EDQUOT: "free some space, or choose another place with --out",
-    errno.EACCES: "choose a place with --out that you may write to",
-    errno.EPERM: "choose a place with --out that you may write to",
-    errno.EROFS: "choose a place with --out that you may write to",
-    errno.ENOTDIR: "a part of the path is a file; choose another place with --out",
-    errno.EEXIST: "there is a file in the place of a folder; choose another place with --out",
+    errno.ENOSPC: "free some space, or choose another place",
+    errno.EDQUOT: "free some space, or choose another place",
+    errno.EACCES: "choose a place that you may write to",
+    errno.EPERM: "choose a place that you may write to",
+    errno.EROFS: "choose a place that you may write to",
+    errno.ENOTDIR: "a part of the path is a file; choose another place",
+    errno.EEXIST: "there is a file in the place of a folder; choose another place",
 }
 
 
@@ -92,17 +93,43 @@ def remove_partials(folder: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
+@dataclass
+class Lock:
+    """The lock of a folder while it is held.
+
+    Attributes:
+        exclusive: whether nobody else holds it; also where there are no locks.
+        descriptor: of the open folder, or None on systems and file systems without locks.
+    """
+
+    exclusive: bool
+    descriptor: int | None
+
+    @property
+    def held(self) -> bool:
+        """Whether there is a lock, so that others notice."""
+        return self.descriptor is not None
+
+    def share(self) -> None:
+        """Share the lock with others from now on; one of them may have it alone before that."""
+        self.exclusive = False
+        if self.descriptor is not None:
+            import fcntl
+
+            fcntl.flock(self.descriptor, fcntl.LOCK_SH)
+
+
 @contextmanager
-def locked(folder: Path, when_taken: Callable[[], None]) -> Iterator[bool]:
+def locked(folder: Path, when_taken: Callable[[], None], shared: bool = False) -> Iterator[Lock]:
     """Hold the lock of `folder`, which no other process or thread then holds.
 
     The lock is on the folder itself, leaves no file and ends with the process, however that ends.
-    Yields False, without a lock, on systems and file systems that have none.
 
     Args:
         folder: that is there.
         when_taken: called if another holds the lock: what it raises is passed on, else the other's
             end is waited for.
+        shared: if another holds the lock, share it, as soon as the other shares it, too.
 
     Raises:
         OSError: if the folder cannot be opened.
@@ -110,19 +137,22 @@ def locked(folder: Path, when_taken: Callable[[], None]) -> Iterator[bool]:
     try:
         import fcntl
     except ImportError:  # Windows
-        yield False
+        yield Lock(True, None)
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
+        lock = Lock(True, descriptor)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            when_taken()
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if shared:
+                lock.share()
+            else:
+                when_taken()
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
         except OSError:
-            yield False
-            return
-        yield True
+            lock = Lock(True, None)
+        yield lock
     finally:
         os.close(descriptor)
 

@@ -14,7 +14,8 @@ import numpy as np
 from tfrnnx.data import ImageSet, load
 from tfrnnx.errors import TfrnnxError
 from tfrnnx.networks import training
-from tfrnnx.networks.runs import Run, TrainConfig, versions
+from tfrnnx.networks.runs import Run, TrainConfig
+from tfrnnx.storage.configurations import versions
 from tfrnnx.storage.engines import Engine
 from tfrnnx.storage.files import atomic, write_json
 from tfrnnx.storage.models import load_model
@@ -40,7 +41,7 @@ def check_cells(cells: Sequence[Cell], config: StudyConfig, data_dir: str | None
     sets = {name: load(name, data_dir) for name in {cell.dataset for cell in cells}}
     for cell in {(cell.arch, cell.dataset): cell for cell in cells}.values():
         data = fold_of(sets[cell.dataset], config.folds, cell.fold, config.seed)
-        training.check(config.training(cell, len(data.train)), data)
+        training.check(config.of_cell(cell, len(data.train)), data)
 
 
 def run_cell(
@@ -55,7 +56,7 @@ def run_cell(
     """Train, explain and score a cell, or what of it is not there yet.
 
     Args:
-        study: opened for the configuration.
+        study: of the configuration.
         cell: which one.
         config: of the study.
         methods: to score; those that the cell has been scored with are skipped.
@@ -66,26 +67,25 @@ def run_cell(
     Raises:
         TfrnnxError: of loading the data, training, explaining or writing, naming the cell.
     """
-    with study.locked(cell):
+    with study.opened(), study.locked(cell):
         missing = study.missing(cell, methods)
         if not missing:
             return
-        known = study.read(cell)
-        if known is not None and not study.run_of(cell).model.is_file():
-            # Its model was not kept: a new one has all of its scores made anew.
-            missing = list(dict.fromkeys([*known["scores"], *missing]))
-            known = None
+        known, run = study.read(cell), study.run_of(cell)
         try:
             images = images or load(cell.dataset, data_dir)
             data = fold_of(images, config.folds, cell.fold, config.seed)
-            train_config = config.training(cell, len(data.train))
-            run = study.run_of(cell)
-            if known is None:
-                run.open(train_config)
+            train_config = config.of_cell(cell, len(data.train))
+            other = run.read_config() not in (None, train_config)
+            run.claim(train_config, overwrite=other)  # a cell is of its study's configuration
+            if known is not None and not run.model.is_file():
+                # Its model was not kept: a new one has all of its scores made anew.
+                missing = list(dict.fromkeys([*known["scores"], *missing]))
+                known = None
             model = _trained(run, train_config, data, verbose)
             scores, seconds = _scored(model, train_config, data, config, missing, verbose)
         except TfrnnxError as error:
-            raise type(error)(f"{cell.name}: {error}") from error
+            raise error.within(cell.name) from error
         _write(study, cell, run, model, scores, seconds, known)
 
 
@@ -145,6 +145,7 @@ def _write(
         run.folder / "cell.json",
         {
             **asdict(cell),
+            "config": study.config.digest(cell),
             "parameters": model.count_params(),
             "epochs": len(history),
             "seconds": {
@@ -172,7 +173,7 @@ def run_cells(
     Ray, and this process writes what comes back.
 
     Args:
-        study: opened for the configuration.
+        study: of the configuration.
         cells: which ones; finished ones are skipped.
         config: of the study.
         methods: to score.
@@ -229,6 +230,7 @@ def _away(
 ) -> Iterator[Cell]:
     """Yield the cells as machines without the study's folder finish them."""
     with ExitStack() as stack:
+        stack.enter_context(study.opened())
         # In one order, so that two studies that do this cannot wait for each other.
         for cell in sorted(cells, key=lambda cell: cell.name):
             stack.enter_context(study.locked(cell))
@@ -244,7 +246,8 @@ def _cell_away(shared: tuple[Any, ...], task: tuple[Cell, dict[str, bytes]]) -> 
     config, methods, sets = shared
     cell, files = task
     with tempfile.TemporaryDirectory() as folder:
-        study = Study(folder)
-        study.put(cell, files)
-        run_cell(study, cell, config, methods, verbose=0, images=sets[cell.dataset])
-        return study.files(cell)
+        study = Study(folder, config)
+        with study.opened():
+            study.put(cell, files)
+            run_cell(study, cell, config, methods, verbose=0, images=sets[cell.dataset])
+            return study.files(cell)

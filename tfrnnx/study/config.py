@@ -1,11 +1,12 @@
 """What a study depends on, and its cells."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tfrnnx.checks import whole_number
 from tfrnnx.networks.architectures import architectures
-from tfrnnx.networks.runs import TrainConfig
+from tfrnnx.networks.runs import LARGEST_SEED, TrainConfig, Training
+from tfrnnx.storage.configurations import check_settings, digest, setting
 
 # Those of the poster, and others for the same table.
 METHODS = (
@@ -37,6 +38,19 @@ class Cell:
         return f"{self.dataset}-{self.arch}-{self.fold}"
 
 
+def cells_of(archs: Sequence[str], datasets: Sequence[str], folds: Sequence[int]) -> list[Cell]:
+    """Return the cells of these, each once.
+
+    They come fold by fold, so that an unfinished study compares what can be compared.
+    """
+    return [
+        Cell(arch, dataset, fold)
+        for fold in dict.fromkeys(folds)
+        for dataset in dict.fromkeys(datasets)
+        for arch in dict.fromkeys(archs)
+    ]
+
+
 @dataclass(frozen=True)
 class StudyConfig:
     """What the numbers of every cell depend on, beside its architecture, data set and fold.
@@ -44,33 +58,23 @@ class StudyConfig:
     Attributes:
         folds: how many parts the images of a data set are split into, >= 2.
         seed: of the split and the test sequences; fold f trains with seed + f.
-        epochs: as in `TrainConfig`, as are the next four.
-        batch_size: of training.
-        learning_rate: the peak.
-        dropout: rate; its masks are drawn at every step, but for architectures named `..._sd`.
-        patience: epochs.
         test_sequences: how many sequences of the fold are scored; 0 is all, one an image.
         flip_sequences: how many of these, at most, have their patches flipped: every one of them
             costs as many predictions as it has patches, for each method.
-        items: images in a sequence.
-        majority: how many of them are of the label's class.
-        step_columns: columns of a time step.
-        precision: of training, as in `TrainConfig`.
+        training: how all networks are trained. Dropout's masks are drawn at every step, but for
+            architectures whose dropout is stationary.
     """
 
-    folds: int = 7
-    seed: int = 0
-    epochs: int = 20
-    batch_size: int = 0
-    learning_rate: float = TrainConfig.learning_rate
-    dropout: float = TrainConfig.dropout
-    patience: int = 0
-    test_sequences: int = 0
-    flip_sequences: int = 1000
-    items: int = TrainConfig.items
-    majority: int = TrainConfig.majority
-    step_columns: int = TrainConfig.step_columns
-    precision: str = TrainConfig.precision
+    folds: int = setting(7, "Parts of the images, each a test side once.", minimum=2)
+    seed: int = setting(
+        0,
+        "Of the folds and sequences; fold f trains with seed + f.",
+        minimum=0,
+        maximum=LARGEST_SEED,
+    )
+    test_sequences: int = setting(0, "To score; 0 is all.", minimum=0)
+    flip_sequences: int = setting(1000, "How many of them have patches flipped.", minimum=1)
+    training: Training = field(default_factory=lambda: Training(epochs=20))
 
     def check(self) -> None:
         """Check what is not checked with a data set.
@@ -78,15 +82,13 @@ class StudyConfig:
         Raises:
             ConfigError: naming the value that is outside its range.
         """
-        whole_number("folds", self.folds, minimum=2)
-        whole_number("test_sequences", self.test_sequences, minimum=0)
-        whole_number("flip_sequences", self.flip_sequences, minimum=1)
+        check_settings(self)
 
     def training_seed(self, fold: int) -> int:
         """Return the seed of the weights, compositions and dropout of a fold's networks."""
         return self.seed + fold
 
-    def training(self, cell: Cell, images: int) -> TrainConfig:
+    def of_cell(self, cell: Cell, images: int) -> TrainConfig:
         """Return what the cell's network is trained with, for so many images to train on.
 
         Raises:
@@ -95,15 +97,11 @@ class StudyConfig:
         return TrainConfig(
             arch=cell.arch,
             dataset=cell.dataset,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            dropout=self.dropout,
             stationary_dropout=bool(architectures[cell.arch].stationary_dropout),
-            patience=self.patience,
             seed=self.training_seed(cell.fold),
-            items=self.items,
-            majority=self.majority,
-            step_columns=self.step_columns,
-            precision=self.precision,
+            **asdict(self.training),
         ).resolved(images)
+
+    def digest(self, cell: Cell) -> str:
+        """Return the digest of what a cell's numbers depend on."""
+        return digest({**asdict(self), **asdict(cell)})

@@ -3,24 +3,17 @@
 import json
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, fields
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tfrnnx.errors import ModelFileError
-from tfrnnx.networks.runs import Run, check_same, files_in, read_config
+from tfrnnx.networks.runs import Run
 from tfrnnx.scores.metrics import metrics
-from tfrnnx.storage.files import (
-    atomic,
-    is_partial,
-    locked,
-    output_error,
-    remove_partials,
-    write_json,
-)
+from tfrnnx.storage.files import atomic, is_partial
+from tfrnnx.storage.folders import Folder
 from tfrnnx.study.config import Cell, StudyConfig
 from tfrnnx.study.scoring import RANDOM
 
@@ -29,56 +22,47 @@ class Study:
     """A study's folder.
 
     study.json is its configuration. cells/<dataset>-<arch>-<fold>/ is a training run (`Run`) with,
-    at the cell's end, cell.json: a cell is finished when that file is there.
+    at the cell's end, cell.json: a cell is finished when that file is there and carries the digest
+    of this configuration and cell.
 
     Args:
         folder: where the study is, or is to be.
+        config: of the study.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, config: StudyConfig) -> None:
         self.folder = Path(folder)
-        self.config = self.folder / "study.json"
+        self.config = config
         self.cells = self.folder / "cells"
 
-    def open(self, config: StudyConfig, overwrite: bool = False) -> None:
-        """Make the folder this configuration's, or check that it is.
+    @contextmanager
+    def opened(self, *, overwrite: bool = False) -> Iterator[None]:
+        """Hold the folder, which is then this configuration's, together with others who work at it.
 
         Args:
-            config: of the study.
-            overwrite: remove another study's configuration and cells that are there first.
+            overwrite: remove a study's configuration and cells that are there first.
 
         Raises:
             ConfigError: if the folder holds a study of another configuration.
-            OutputError: if it holds something else, or cannot be written.
+            OutputError: if it holds something else, is to be overwritten while others work at it,
+                or cannot be written.
         """
-        names = [field.name for field in fields(StudyConfig)]
-        there = read_config(self.config, "a study", names)
-        files_in(self.folder, "a study", there is not None)
-        if there is not None and overwrite:
-            try:
-                shutil.rmtree(self.cells, ignore_errors=True)
-                self.config.unlink()
-            except OSError as error:
-                raise output_error(self.folder, error) from error
-            there = None
-        if there is not None:
-            check_same(self.folder, there, asdict(config))
-            return
-        remove_partials(self.folder)
-        write_json(self.config, asdict(config))
+        folder = Folder(self.folder, "a study", "study.json", ("cells",))
+        with folder.opened(self.config, overwrite=overwrite, shared=True):
+            yield
 
     def run_of(self, cell: Cell) -> Run:
         """Return the training run of a cell."""
         return Run(self.cells / cell.name)
 
     def read(self, cell: Cell) -> dict[str, Any] | None:
-        """Return what is known of a cell, or None if it is not finished.
+        """Return what is known of a cell, or None if it is not finished for this configuration.
 
         Raises:
             ModelFileError: if its file is damaged.
         """
         path = self.cells / cell.name / "cell.json"
-        return _read_cell(path) if path.is_file() else None
+        return self._read(path) if path.is_file() else None
 
     def finished(self) -> list[dict[str, Any]]:
         """Return what is known of all finished cells, in the order of their names.
@@ -86,7 +70,18 @@ class Study:
         Raises:
             ModelFileError: if a cell's file is damaged.
         """
-        return [_read_cell(path) for path in sorted(self.cells.glob("*/cell.json"))]
+        found = map(self._read, sorted(self.cells.glob("*/cell.json")))
+        return [cell for cell in found if cell is not None]
+
+    def _read(self, path: Path) -> dict[str, Any] | None:
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            cell = Cell(found["arch"], found["dataset"], found["fold"])
+            return found if found.get("config") == self.config.digest(cell) else None
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise ModelFileError(
+                f"Expected {path} as the study left it. Received: {error}; remove it"
+            ) from error
 
     def maps(self, cell: Cell) -> dict[str, Any]:
         """Return the pictures that `Scores.maps` made for the cell.
@@ -148,20 +143,5 @@ class Study:
         Raises:
             OutputError: if the cell's folder cannot be made.
         """
-        folder = self.cells / cell.name
-        with ExitStack() as stack:
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(locked(folder, lambda: None))
-            except OSError as error:
-                raise output_error(folder, error) from error
+        with self.run_of(cell).locked():
             yield
-
-
-def _read_cell(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelFileError(
-            f"Expected {path} as the study left it. Received: {error}; remove it"
-        ) from error

@@ -13,7 +13,6 @@ from tfrnnx.networks.training import test_sequences
 from tfrnnx.plots.heatmaps import heatmaps, save_figure
 from tfrnnx.scores.metrics import metrics
 from tfrnnx.serving.saved_model import DEFAULT_METHODS, export
-from tfrnnx.storage.files import write_json
 
 _SHOWN = 6
 
@@ -62,7 +61,7 @@ def report(
     }
     _draw(explainers, data, config, run)
     export(model, run.saved_model)
-    write_json(run.results, results)
+    run.write_results(config, results)
     shutil.rmtree(run.checkpoint, ignore_errors=True)
     return results
 

@@ -7,8 +7,8 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from tfrnnx.errors import StudyError
-from tfrnnx.networks.runs import versions
 from tfrnnx.plots.heatmaps import save_figure
+from tfrnnx.storage.configurations import versions
 from tfrnnx.storage.files import atomic, write_json
 from tfrnnx.study import figures, statistics
 from tfrnnx.study.config import Cell, StudyConfig
@@ -100,7 +100,7 @@ def _figures(study: Study, config: StudyConfig, results: Results) -> dict[str, F
                 for name in results.methods
                 if all(f"relevance_{name}" in of_arch for of_arch in maps.values())
             ],
-            config.items,
+            config.training.items,
         )
         drawn[f"positions-{dataset}"] = figures.item_positions(results, dataset)
     return drawn

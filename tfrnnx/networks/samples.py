@@ -1,0 +1,57 @@
+"""Test sequences of the data set that a network was trained on."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tfrnnx.data import load
+from tfrnnx.errors import InputError
+from tfrnnx.networks.runs import Run, TrainConfig
+from tfrnnx.networks.training import test_sequences
+
+
+class Samples(NamedTuple):
+    """Some sequences.
+
+    Attributes:
+        x: floats (samples, steps, height, columns).
+        labels: ints (samples,).
+        items: images in a sequence.
+    """
+
+    x: np.ndarray
+    labels: np.ndarray
+    items: int
+
+
+def some_test_sequences(
+    model: str | Path,
+    indices: Sequence[int],
+    dataset: str | None = None,
+    data_dir: str | None = None,
+) -> Samples:
+    """Return test sequences as the run of a model has them.
+
+    Args:
+        model: a .keras file or the folder of a training run.
+        indices: of the sequences.
+        dataset: a registered one; None is the run's, or digits where the model is of no run.
+        data_dir: of the data set.
+
+    Raises:
+        InputError: for an index that there is not, or none.
+        DataError: for a data set that cannot be read.
+    """
+    config = Run.of_model(model).read_config() or TrainConfig(arch="")
+    data = load(dataset or config.dataset, data_dir)
+    if not indices or any(not 0 <= index < len(data.test) for index in indices):
+        raise InputError(
+            f"Expected index to be integers in [0, {len(data.test) - 1}]. Received: "
+            f"{', '.join(map(str, indices)) or 'none'}"
+        ).mended_by("index")
+    sequences = test_sequences(data, config).unbatch().take(max(indices) + 1)
+    some = list(sequences.as_numpy_iterator())
+    x, labels = (np.stack([some[index][part] for index in indices]) for part in (0, 1))
+    return Samples(x, labels, config.items)

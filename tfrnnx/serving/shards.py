@@ -29,7 +29,7 @@ from tfrnnx.explaining.explainer import Explainer, Explanation, FullExplanation
 from tfrnnx.explaining.targets import Target
 from tfrnnx.networks.runs import check_same, files_in, read_config, versions
 from tfrnnx.networks.training import EVALUATION_BATCH
-from tfrnnx.storage.engines import Engine
+from tfrnnx.storage.engines import Engine, LocalEngine
 from tfrnnx.storage.files import atomic, locked, output_error, remove_partials, write_json
 from tfrnnx.storage.models import load_model, model_file
 
@@ -149,7 +149,7 @@ class BulkExplanation:
         jit_compile: bool = False,
         overwrite: bool = False,
     ) -> None:
-        self._engine = engine or Engine()
+        self._engine = engine or LocalEngine()
         self._engine.check()
         path, self._out = model_file(model).absolute(), Path(out).absolute()
         given = tuple((name, tuple(parameters.items())) for name, parameters in methods.items())

@@ -30,7 +30,7 @@ def eagerly():
 @pytest.fixture(scope="session")
 def start_cluster():
     """A function that starts a Ray cluster of two nodes with one core each."""
-    pytest.importorskip("ray", reason="Ray is not installed: pip install 'tfrnnx[ray]'")
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'ray>=2.49'")
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     # Processes of Ray find functions of the tests where pytest does.
     here, before = str(Path(__file__).parent), os.environ.get("PYTHONPATH")
@@ -59,6 +59,6 @@ def start_cluster():
 @pytest.fixture(scope="session")
 def cluster(start_cluster):
     """An engine on a cluster whose nodes remain."""
-    from tfrnnx.storage.engines import Engine
+    from tfrnnx.storage.engines import RayEngine
 
-    return Engine("ray", address=start_cluster()[0].address)
+    return RayEngine(start_cluster()[0].address)

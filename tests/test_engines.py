@@ -5,14 +5,16 @@ import signal
 import socket
 import sys
 import threading
+import tomllib
 from pathlib import Path
 
 import pytest
 import tensorflow as tf
 from programs import wait_for
 
-from tfrnnx.errors import ConfigError, EngineError, InputError
-from tfrnnx.storage.engines import RETRIES, Engine
+import tfrnnx
+from tfrnnx.errors import ConfigError, EngineError, InputError, UnknownNameError
+from tfrnnx.storage.engines import RAY, RETRIES, LocalEngine, RayEngine, engines, get_engine
 
 # Functions of tasks stand here, by the name that other processes import.
 
@@ -45,18 +47,20 @@ def threads_used(shared, task):
 
 def test_tasks_in_this_process_and_in_processes():
     for jobs in (1, 2):
-        assert sorted(Engine(jobs=jobs).run(add, 10, range(5))) == [(n, 10 + n) for n in range(5)]
-        assert list(Engine(jobs=jobs).run(add, 10, [])) == []
+        assert sorted(LocalEngine(jobs=jobs).run(add, 10, range(5))) == [
+            (n, 10 + n) for n in range(5)
+        ]
+        assert list(LocalEngine(jobs=jobs).run(add, 10, [])) == []
 
 
 def test_tasks_on_ray_give_what_they_give_here(cluster):
     tasks = list(range(50))
-    assert sorted(cluster.run(add, 10, tasks)) == list(Engine().run(add, 10, tasks))
+    assert sorted(cluster.run(add, 10, tasks)) == list(LocalEngine().run(add, 10, tasks))
 
 
 @pytest.mark.parametrize("engine", ["here", "processes", "cluster"])
 def test_an_error_of_a_task(engine, request):
-    engines = {"here": Engine(), "processes": Engine(jobs=2)}
+    engines = {"here": LocalEngine(), "processes": LocalEngine(jobs=2)}
     engine = engines[engine] if engine in engines else request.getfixturevalue(engine)
     with pytest.raises(InputError, match="^Expected a task >= 0. Received: -1$"):
         list(engine.run(add, 0, [-1, 1]))
@@ -70,7 +74,7 @@ def test_tasks_on_ray_use_as_many_threads_as_they_have_cores(cluster):
 
 def test_a_node_that_is_lost_in_the_middle(start_cluster, tmp_path):
     cluster, other = start_cluster()
-    engine, tasks = Engine("ray", address=cluster.address), list(range(6))
+    engine, tasks = RayEngine(cluster.address), list(range(6))
     finished = engine.run(wait_for_go, str(tmp_path), tasks)
 
     def remove_node():
@@ -95,8 +99,8 @@ def test_a_task_that_ends_its_process_is_named_and_the_others_finish(cluster):
 
 
 def test_a_killed_process_of_this_machine():
-    with pytest.raises(EngineError, match="one that was killed.*the same command goes on"):
-        list(Engine(jobs=2).run(end_process, 1, [0, 1, 2], keep_going=True))
+    with pytest.raises(EngineError, match="one that was killed.*with fewer jobs$"):
+        list(LocalEngine(jobs=2).run(end_process, 1, [0, 1, 2], keep_going=True))
 
 
 def test_nodes_without_the_package(cluster, tmp_path, monkeypatch):
@@ -110,31 +114,61 @@ def test_nodes_without_the_package(cluster, tmp_path, monkeypatch):
 
 def test_ray_that_is_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(EngineError, match="the package ray.* Received: .*'tfrnnx.ray.'$"):
-        Engine("ray").check()
+    with pytest.raises(EngineError, match="the package ray.* Received: .*'ray>=2.49'$"):
+        RayEngine().check()
 
 
 def test_addresses_at_which_there_is_no_cluster():
-    pytest.importorskip("ray", reason="Ray is not installed: pip install 'tfrnnx[ray]'")
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'ray>=2.49'")
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # and does not listen
         port = nobody.getsockname()[1]
         for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}", "127.0.0.1:99999"):
             with pytest.raises(EngineError, match=f"Received: {address}: .*; ray start --head"):
-                Engine("ray", address=address).check()
+                RayEngine(address).check()
     with pytest.raises(EngineError, match="Received: nonsense: Invalid address"):
-        list(Engine("ray", address="nonsense").run(add, 1, [1]))
+        list(RayEngine("nonsense").run(add, 1, [1]))
 
 
 @pytest.mark.parametrize(
-    ("engine", "message"),
+    ("name", "parameters", "error", "message"),
     [
-        (Engine("dask"), "local, ray. Received: 'dask'"),
-        (Engine(jobs=0), "jobs to be an integer >= 1. Received: 0"),
-        (Engine("ray", jobs=2), "no jobs beside the engine ray.* Received: 2"),
-        (Engine(address="auto"), "engine ray beside the address .* Received: local and auto"),
+        ("dask", {}, UnknownNameError, "Unknown engine: .* local, ray. Received: 'dask'"),
+        ("local", {"jobs": 0}, ConfigError, "jobs to be an integer >= 1. Received: 0"),
+        ("ray", {"jobs": 2}, ConfigError, "Engine 'ray' takes address. Received: jobs=2"),
+        ("local", {"address": "auto"}, ConfigError, "'local' takes jobs. Received: address='auto'"),
     ],
 )
-def test_what_does_not_fit(engine, message):
-    with pytest.raises(ConfigError, match=message):
-        engine.check()
+def test_what_does_not_fit(name, parameters, error, message):
+    with pytest.raises(error, match=message):
+        get_engine(name, **parameters)
+
+
+def test_an_engine_of_ones_own(monkeypatch):
+    monkeypatch.setattr(engines, "_entries", dict(engines._entries))
+
+    @engines.register("backwards")
+    class Backwards:
+        shares_files = True
+
+        def __init__(self, jobs=1):
+            self.jobs = jobs
+
+        def runs_here(self, tasks):
+            return False
+
+        def check(self):
+            pass
+
+        def run(self, function, shared, tasks, *, threads=None, keep_going=False):
+            return LocalEngine().run(function, shared, tasks[::-1], keep_going=keep_going)
+
+    engine = get_engine("backwards", jobs=3)
+    assert engine.jobs == 3
+    assert list(engine.run(add, 10, range(2))) == [(1, 11), (0, 10)]
+    assert "backwards" in tfrnnx.engines.names()
+
+
+def test_the_advice_how_to_install_ray_is_the_packages_own():
+    with (Path(__file__).parents[1] / "pyproject.toml").open("rb") as file:
+        assert tomllib.load(file)["project"]["optional-dependencies"]["ray"] == [RAY]

@@ -45,6 +45,7 @@ def assert_refused(call, error, builtin, *said):
         (errors.UnsupportedLayerError, NotImplementedError),
         (errors.ModelFileError, OSError),
         (errors.DataError, OSError),
+        (errors.PluginError, ImportError),
         (errors.OutputError, OSError),
         (errors.EngineError, RuntimeError),
     ],
@@ -470,5 +471,5 @@ def test_bad_options_of_build(arch, options, said):
 def test_names_are_registered_once():
     with pytest.raises(ValueError, match="'dtd', registered already in .*methods.py, line"):
         tfrnnx.methods.register("dtd")
-    with pytest.raises(ValueError, match="'shallow' is registered already"):
+    with pytest.raises(ValueError, match="'shallow', registered already in .*architectures.py"):
         tfrnnx.architectures.register("shallow")

@@ -22,7 +22,7 @@ from tfrnnx.errors import ConfigError, ModelFileError, OutputError, StudyError
 from tfrnnx.networks.runs import Training
 from tfrnnx.propagation.methods import get_method
 from tfrnnx.scores.metrics import metrics
-from tfrnnx.storage.engines import Engine, limit_threads
+from tfrnnx.storage.engines import LocalEngine, limit_threads
 from tfrnnx.storage.models import load_model
 from tfrnnx.study import METHODS, PARAMETERS, Cell, Study, StudyConfig, run_cells, write_results
 from tfrnnx.study.results import COLUMNS
@@ -341,7 +341,7 @@ def test_the_scores_are_those_of_the_models_explanations(small):
 def test_cells_in_processes_give_what_they_give_one_after_the_other(small, tmp_path):
     study = Study(tmp_path / "study", SMALL)
     other = Cell("shallow", "digits", 0)
-    run_cells(study, [CELL, other], SMALL, ["sa"], engine=Engine(jobs=2), verbose=0)
+    run_cells(study, [CELL, other], SMALL, ["sa"], engine=LocalEngine(jobs=2), verbose=0)
     here, there = study.read(CELL), small.read(CELL)
     assert study.read(other)["fold"] == 0
     assert here["accuracy"] == pytest.approx(there["accuracy"], abs=0.1)
@@ -384,7 +384,7 @@ def test_an_error_in_a_process_is_the_callers(tmp_path):
     study = Study(tmp_path / "study", SMALL)
     cells = [Cell("shallow", "digits", fold) for fold in (7, 8)]
     with pytest.raises(ConfigError, match=r"digits-shallow-[78]: Expected a fold in \[0, 1\]"):
-        run_cells(study, cells, SMALL, ["sa"], engine=Engine(jobs=2), verbose=0)
+        run_cells(study, cells, SMALL, ["sa"], engine=LocalEngine(jobs=2), verbose=0)
 
 
 def test_a_damaged_cell_is_named(small, tmp_path):

@@ -16,7 +16,7 @@ import tfrnnx
 from tfrnnx.data import read_inputs
 from tfrnnx.errors import DataError, InputError, OutputError
 from tfrnnx.serving.shards import explaining_shards, find_shards
-from tfrnnx.storage.engines import Engine
+from tfrnnx.storage.engines import LocalEngine, RayEngine
 
 pytestmark = pytest.mark.filterwarnings(  # in Keras, on saving
     "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
@@ -172,10 +172,9 @@ def test_bad_shards_are_named_and_the_others_finished(home, tmp_path, jobs):
 
 @pytest.mark.parametrize("name", ["processes", "cluster"])
 def test_every_engine_has_the_same_bits(home, tmp_path, name, request):
-    engine = Engine(jobs=2) if name == "processes" else request.getfixturevalue("cluster")
-    given = (f"--engine={engine.name}", f"--jobs={engine.jobs}")
-    if engine.address:
-        given = (given[0], f"--address={engine.address}")
+    given = ["--engine=local", "--jobs=2"]
+    if name == "cluster":
+        given = ["--engine=ray", f"--address={request.getfixturevalue('cluster').address}"]
     flags = (f"--model={home / 'model.keras'}", *FLAGS[1:], f"--shards={home / 'shards'}")
     result = finish(start("explain", *flags, *given, "--out=out", cwd=tmp_path))
     assert result.code == 0, result.err
@@ -191,9 +190,9 @@ def test_a_node_that_is_lost_in_the_middle(home, tmp_path, start_cluster):
         write(tmp_path / "shards" / f"{number}.npy", np.roll(x, number, axis=0))
     shards = find_shards(str(tmp_path / "shards"))
     given = (home / "model.keras", shards)
-    here = explain(*given, tmp_path / "here", METHODS, engine=Engine(jobs=2))
+    here = explain(*given, tmp_path / "here", METHODS, engine=LocalEngine(jobs=2))
     away = []
-    engine = Engine("ray", address=cluster.address)
+    engine = RayEngine(cluster.address)
     with explaining_shards(*given, tmp_path / "away", METHODS, engine=engine) as bulk:
         for shard, error in bulk:
             assert error is None
@@ -319,7 +318,7 @@ def test_results_of_another_configuration_are_made_anew(home, tmp_path):
         ("--shards={home}/shards --out={home}/shards", "another folder .* Received: .*/shards"),
         ("--shards={home}/shards --out={home}", "an explanation in bulk, empty or not there"),
         ("--shards={home}/shards --jobs=0", "jobs to be an integer >= 1. Received: 0"),
-        ("--shards={home}/shards --address=auto", "engine ray beside the address"),
+        ("--shards={home}/shards --address=auto", "'local' takes jobs. Received: address='auto'"),
         ("--jobs=2", "--shards beside --jobs. Received: none"),
         ("--overwrite", "--shards beside --overwrite. Received: none"),
     ],

@@ -12,10 +12,12 @@ from tfrnnx.explaining.ledger import Ledger
 from tfrnnx.explaining.targets import Target
 from tfrnnx.handlers import register_layer, supported_layers
 from tfrnnx.networks.architectures import architectures, build
+from tfrnnx.plugins import load as load_plugin
 from tfrnnx.propagation.methods import Method, Rules, methods, rules
 from tfrnnx.scores.metrics import metrics
 from tfrnnx.serving.quantus import quantus_explain
 from tfrnnx.serving.saved_model import export
+from tfrnnx.storage.engines import engines
 from tfrnnx.storage.models import load_model
 
 if TYPE_CHECKING:
@@ -47,11 +49,13 @@ __all__ = [
     "architectures",
     "build",
     "datasets",
+    "engines",
     "errors",
     "explain",
     "export",
     "layers",
     "load_model",
+    "load_plugin",
     "methods",
     "metrics",
     "plots",

@@ -44,6 +44,10 @@ class RegistrationError(TfrnnxError, ValueError):
     """Something registered under a name that is taken, or that is none."""
 
 
+class PluginError(TfrnnxError, ImportError):
+    """A plugin that cannot be loaded: no such file, a mistake inside, a name that is taken."""
+
+
 class ConfigError(TfrnnxError, ValueError):
     """A parameter outside its range, or a configuration that contradicts what is on disk."""
 
@@ -88,6 +92,10 @@ class NegativeInputWarning(TfrnnxWarning):
 
 class LogitWarning(TfrnnxWarning):
     """A final softmax or sigmoid was looked through: what is explained is the logit."""
+
+
+class PluginWarning(TfrnnxWarning):
+    """A plugin is not the same any more that a model was made with."""
 
 
 class UnstableWarning(TfrnnxWarning):

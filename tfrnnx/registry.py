@@ -8,12 +8,15 @@ come from them, and a plugin registers what it brings as the package does.
 
 import inspect
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 from tfrnnx.errors import RegistrationError, UnknownNameError
 
 T = TypeVar("T")
 D = TypeVar("D")  # what is decorated: the entry, or what one is made of
+
+_registries: list["Registry[Any]"] = []
 
 
 class Registry(Generic[T]):
@@ -43,6 +46,7 @@ class Registry(Generic[T]):
         self._entry = entry
         self._entries: dict[Any, T] = {}
         self._places: dict[Any, str] = {}
+        _registries.append(self)
 
     def register(self, key: Any, *, replace: bool = False, **facts: Any) -> Callable[[D], D]:
         """Return a decorator that files what it decorates, and returns it as it is.
@@ -104,6 +108,18 @@ class Registry(Generic[T]):
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._entries)
+
+
+@contextmanager
+def all_or_nothing() -> Iterator[None]:
+    """Take back what is registered inside, in every registry, where an exception leaves it."""
+    before = [(r, dict(r._entries), dict(r._places)) for r in _registries]
+    try:
+        yield
+    except BaseException:
+        for registry, entries, places in before:
+            registry._entries, registry._places = entries, places
+        raise
 
 
 def place_of(thing: Any) -> str:

@@ -10,11 +10,17 @@ from typing import Any
 import tensorflow as tf
 from absl import app, flags, logging
 
+from tfrnnx import plugins
 from tfrnnx.errors import ConfigError, InputError, TfrnnxError, TfrnnxWarning
 from tfrnnx.propagation.methods import methods
-from tfrnnx.storage.engines import ENGINES, Engine
+from tfrnnx.storage.engines import Engine, engines, get_engine
 
 _BOX = ("low", "high")
+_OF_ENGINES = ("jobs", "address")
+_PLUGIN = (
+    "A Python file, or a module that can be imported, which registers architectures, data sets, "
+    "methods and so on of your own; may be given several times."
+)
 
 
 def start(
@@ -28,6 +34,8 @@ def start(
     A mistake of the user's is one line on standard error and exit code 1, an interruption exit
     code 130; anything else keeps its traceback.
 
+    Plugins are loaded first, so that what they register is among the choices of the flags.
+
     Args:
         program: what to do once the flags are parsed.
         doc: what `--help` says above the flags.
@@ -35,6 +43,8 @@ def start(
         interrupted: what to say on Ctrl-C.
     """
     known = set(flags.FLAGS)
+    flags.DEFINE_multi_string("plugin", [], _PLUGIN)
+    _load_plugins(interrupted)
     define_flags()
     for name in sorted(set(flags.FLAGS) - known):
         # `--help` shows the key flags of the script that was started, which may be a wrapper.
@@ -47,9 +57,7 @@ def start(
             logging.set_verbosity(logging.WARNING)
             tf.get_logger().setLevel("WARNING")
         warnings.showwarning = _show_warning
-        for gpu in tf.config.list_physical_devices("GPU"):
-            # Else TensorFlow takes all of its memory, and another program finds none.
-            tf.config.experimental.set_memory_growth(gpu, True)
+        _share_gpus()
         try:
             if len(argv) > 1:
                 raise flags.Error(f"Expected flags only. Received: {' '.join(argv[1:])}")
@@ -65,6 +73,31 @@ def start(
 
     received = _interrupts()
     app.run(main, flags_parser=_parse)
+
+
+def _load_plugins(interrupted: str) -> None:
+    """Load the plugins that are installed, and those that the command line names."""
+    try:
+        own = flags.FlagValues()
+        flags.DEFINE_multi_string("plugin", [], _PLUGIN, flag_values=own)
+        own.set_gnu_getopt()  # what follows an unknown flag may be its value
+        own(sys.argv, known_only=True)
+        if own.plugin:
+            _share_gpus()  # before a plugin's first computation
+        plugins.load_installed()
+        for where in own.plugin:
+            plugins.load(where)
+    except (TfrnnxError, flags.Error) as error:
+        sys.exit(_tell(error))
+    except KeyboardInterrupt:
+        print(interrupted, file=sys.stderr)
+        sys.exit(130)
+
+
+def _share_gpus() -> None:
+    for gpu in tf.config.list_physical_devices("GPU"):
+        # Else TensorFlow takes all of its memory, and another program finds none.
+        tf.config.experimental.set_memory_growth(gpu, True)
 
 
 def _interrupts() -> list[int]:
@@ -137,7 +170,7 @@ def integers(name: str, values: Sequence[str] | None) -> list[int] | None:
 def define_engine_flags() -> None:
     """Define the flags that choose where independent tasks run."""
     flags.DEFINE_enum(
-        "engine", "local", list(ENGINES), "Where tasks run: on this machine, or on a Ray cluster."
+        "engine", "local", engines.names(), "Where tasks run: on this machine, or on a Ray cluster."
     )
     flags.DEFINE_string(
         "address",
@@ -154,11 +187,11 @@ def chosen_engine() -> Engine:
     """Return the engine that the flags choose.
 
     Raises:
-        ConfigError: if they do not fit together.
+        ConfigError, EngineError: as `get_engine`.
     """
-    engine = Engine(flags.FLAGS.engine, flags.FLAGS.jobs, flags.FLAGS.address)
-    engine.check()
-    return engine
+    chosen = [name for name in _OF_ENGINES if flags.FLAGS[name].value != flags.FLAGS[name].default]
+    parameters: dict[str, Any] = {name: flags.FLAGS[name].value for name in chosen}
+    return get_engine(flags.FLAGS.engine, **parameters)
 
 
 def define_method_flags(name: str, default: Sequence[str]) -> None:

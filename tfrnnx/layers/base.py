@@ -9,8 +9,17 @@ import tensorflow as tf
 class ExplainableLayer(keras.layers.Layer):
     """A layer whose `call` is written with `tfrnnx.primitives`.
 
-    Such a layer needs no handler: running it for an explanation is enough.
+    Such a layer needs no handler: running it for an explanation is enough. A subclass is registered
+    with Keras by its module and name, so that a saved model finds it once that module is imported;
+    defined again, as by a notebook's cell that is run again, it takes the place of the first.
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        package = cls.__module__
+        if package.startswith("tfrnnx."):
+            package = "tfrnnx"  # files that were saved find a class wherever the package has it
+        keras.saving.register_keras_serializable(package)(cls)
 
     @property
     def signed_output(self) -> bool | None:

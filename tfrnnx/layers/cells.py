@@ -10,7 +10,6 @@ from tfrnnx.layers.base import ExplainableCell
 from tfrnnx.layers.weights import add_bias, add_kernel, non_positive
 
 
-@keras.saving.register_keras_serializable(package="tfrnnx")
 class ReLUCell(ExplainableCell):
     """The recurrent part of the Shallow, Deep and ConvDeep networks.
 
@@ -71,7 +70,6 @@ class ReLUCell(ExplainableCell):
         }
 
 
-@keras.saving.register_keras_serializable(package="tfrnnx")
 class RLSTMCell(ExplainableCell):
     """The R-LSTM: an LSTM with ReLU in the place of tanh.
 
@@ -137,7 +135,6 @@ class RLSTMCell(ExplainableCell):
         return {**super().get_config(), "units": self.units}
 
 
-@keras.saving.register_keras_serializable(package="tfrnnx")
 class RGRUCell(ExplainableCell):
     """The R-GRU: a GRU with ReLU in the place of tanh.
 

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from tfrnnx import primitives
@@ -10,7 +9,6 @@ from tfrnnx.layers.base import ExplainableLayer
 from tfrnnx.layers.weights import add_bias, add_kernel, non_positive
 
 
-@keras.saving.register_keras_serializable(package="tfrnnx")
 class Dense(ExplainableLayer):
     """y = relu(x w + b) with b = -softplus(b') <= 0, over the last axis.
 
@@ -52,7 +50,6 @@ class Dense(ExplainableLayer):
         return {**super().get_config(), "units": self.units, "rectify": self.rectify}
 
 
-@keras.saving.register_keras_serializable(package="tfrnnx")
 class Conv2D(ExplainableLayer):
     """y = relu(conv(x, w) + b) with b = -softplus(b') <= 0, SAME padding, stride 1, at every step.
 
@@ -96,7 +93,6 @@ class Conv2D(ExplainableLayer):
         }
 
 
-@keras.saving.register_keras_serializable(package="tfrnnx")
 class ScaledAveragePooling2D(ExplainableLayer):
     """`scale` times the average of each window, SAME padding, stride = size, at every step.
 

@@ -27,7 +27,7 @@ from tfrnnx.explaining.explainer import Explainer
 from tfrnnx.explaining.targets import Target
 from tfrnnx.serving.archives import BATCH, named_arrays, read_array, write_batches
 from tfrnnx.storage.configurations import digest
-from tfrnnx.storage.engines import Engine
+from tfrnnx.storage.engines import Engine, LocalEngine
 from tfrnnx.storage.files import atomic
 from tfrnnx.storage.folders import Folder
 from tfrnnx.storage.models import load_model, model_file
@@ -170,7 +170,7 @@ def explaining_shards(
         ConfigError: if the folder holds results of another configuration; both are shown.
         OutputError: if it is in use, holds something else, or cannot be written.
     """
-    engine = engine or Engine()
+    engine = engine or LocalEngine()
     engine.check()
     path, folder = model_file(model).absolute(), Path(out).absolute()
     given = tuple((name, tuple(parameters.items())) for name, parameters in methods.items())

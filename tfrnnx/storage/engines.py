@@ -1,7 +1,9 @@
 """Where independent tasks run: in this process, in processes of this machine, or on Ray."""
 
 import importlib
+import inspect
 import os
+import pickle
 import signal
 import socket
 import warnings
@@ -9,192 +11,315 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
+import cloudpickle
 import tensorflow as tf
 
+from tfrnnx import plugins
 from tfrnnx.checks import whole_number
 from tfrnnx.errors import ConfigError, EngineError, TfrnnxError, TfrnnxWarning
+from tfrnnx.registry import Registry
 
-ENGINES = ("local", "ray")
 RETRIES = 3  # of a task whose process or node was lost; Ray's count
+RAY = "ray>=2.49"  # as pyproject.toml has it
 _IN_FLIGHT = 1000  # tasks that Ray knows of: it need not keep all of a million
 _ANSWER_SECONDS = 5.0
 
 Task = TypeVar("Task")
+Shared = TypeVar("Shared")
+Result = TypeVar("Result")
 
 
-@dataclass(frozen=True)
-class Engine:
-    """Where tasks run.
+class Engine(Protocol):
+    """Where tasks run: what every engine can do, and what its callers must know of it.
 
-    Attributes:
-        name: "local" or "ray".
-        jobs: of the local engine, how many processes work at once; 1 is this process.
-        address: of a Ray cluster: "auto" (the one of this machine), "host:port" or
-            "ray://host:port"; None starts Ray on this machine, until the tasks have ended.
+    Wherever a task runs, the plugins of this process are loaded before the task is unpickled.
     """
 
-    name: str = "local"
-    jobs: int = 1
-    address: str | None = None
+    @property
+    def shares_files(self) -> bool:
+        """Whether paths mean the same files to tasks as to this process."""
+        ...
+
+    def runs_here(self, tasks: int) -> bool:
+        """Return whether so many tasks run in this process, one after the other."""
+        ...
 
     def check(self) -> None:
-        """Check the attributes, and that there is such an engine.
+        """Check the engine's parameters, and that it can work.
 
         Raises:
-            ConfigError: naming the attribute that does not fit.
-            EngineError: if Ray is not installed, or nothing answers at its address.
+            ConfigError: naming the parameter that does not fit.
+            EngineError: if what it needs is not installed, or does not answer.
         """
-        if self.name not in ENGINES:
-            raise ConfigError(
-                f"Expected an engine of {', '.join(ENGINES)}. Received: {self.name!r}"
-            )
-        whole_number("jobs", self.jobs, minimum=1)
-        if self.name == "ray" and self.jobs != 1:
-            raise ConfigError(
-                "Expected no jobs beside the engine ray, which runs as many tasks at once as the "
-                f"cluster has cores. Received: {self.jobs}"
-            )
-        if self.name == "local" and self.address is not None:
-            raise ConfigError(
-                "Expected the engine ray beside the address of a cluster. Received: local and "
-                f"{self.address}"
-            )
-        if self.name == "ray":
-            _package()
-            _ping(self.address)
+        ...
 
     def run(
         self,
-        function: Callable[[Any, Task], Any],
-        shared: Any,
+        function: Callable[[Shared, Task], Result],
+        shared: Shared,
         tasks: Sequence[Task],
         *,
         threads: int | None = None,
         keep_going: bool = False,
-    ) -> Iterator[tuple[Task, Any]]:
+    ) -> Iterator[tuple[Task, Result | TfrnnxError]]:
         """Yield every task with what `function(shared, task)` returns, as they finish.
 
-        Ray runs a task anew, on any node, where the process or the node that had it is lost; a task
-        should therefore have no effect but its result, or one that may happen twice.
+        A task may run anew where the process or the machine that had it is lost: it should have no
+        effect but its result, or one that may happen twice.
 
         Args:
             function: of a module, so that other processes find it.
-            shared: what all tasks need; Ray sends it once to each node.
-            tasks: small, or a node's worth of memory.
-            threads: of TensorFlow for a task in a process of its own, which are as many cores to
-                Ray. None is the process's share of this machine's cores, and one core of Ray.
+            shared: what all tasks need.
+            tasks: small, or a machine's worth of memory.
+            threads: of TensorFlow for a task that has a process of its own. None: the engine's
+                choice.
             keep_going: yield a `TfrnnxError` of a task in the place of its result. Else it is
                 raised, and the other tasks are ended.
 
         Raises:
             ConfigError, EngineError: as `check`.
-            EngineError: if Ray does not start, or a process was killed.
+            EngineError: if the engine does not start, or a process was killed.
             TfrnnxError: of a task, unless `keep_going`.
+        """
+        ...
+
+
+engines: Registry[Callable[..., Engine]] = Registry("engine")
+
+
+def get_engine(name: str = "local", **parameters: int | str) -> Engine:
+    """Return an engine, checked.
+
+    Args:
+        name: a registered one, such as "local" or "ray".
+        **parameters: of the engine: `jobs` of "local", `address` of "ray".
+
+    Raises:
+        UnknownNameError: for an unknown engine.
+        ConfigError: for a parameter that the engine does not take, or outside its range.
+        EngineError: if what it needs is not installed, or does not answer.
+    """
+    known = inspect.signature(engines[name]).parameters
+    for parameter, value in parameters.items():
+        if parameter not in known:
+            raise ConfigError(
+                f"Engine {name!r} takes {', '.join(known) or 'no parameters'}. Received: "
+                f"{parameter}={value!r}"
+            )
+    engine = engines[name](**parameters)
+    engine.check()
+    return engine
+
+
+@engines.register("local")
+@dataclass(frozen=True)
+class LocalEngine:
+    """Tasks run in this process, or in processes of this machine.
+
+    Attributes:
+        jobs: how many processes work at once; 1 is this process.
+    """
+
+    jobs: int = 1
+    shares_files = True
+
+    def runs_here(self, tasks: int) -> bool:
+        """Return whether one process is enough."""
+        return min(self.jobs, tasks) <= 1
+
+    def check(self) -> None:
+        """Check the number of jobs.
+
+        Raises:
+            ConfigError: if it is none.
+        """
+        whole_number("jobs", self.jobs, minimum=1)
+
+    def run(
+        self,
+        function: Callable[[Shared, Task], Result],
+        shared: Shared,
+        tasks: Sequence[Task],
+        *,
+        threads: int | None = None,
+        keep_going: bool = False,
+    ) -> Iterator[tuple[Task, Result | TfrnnxError]]:
+        """As `Engine.run`; a process's threads are its share of this machine's cores by default."""
+        self.check()
+        if self.runs_here(len(tasks)):
+            return ((task, _call(function, shared, task, keep_going)) for task in tasks)
+        jobs = min(self.jobs, len(tasks))
+        return _in_processes(jobs, function, shared, tasks, threads, keep_going)
+
+
+@engines.register("ray")
+@dataclass(frozen=True)
+class RayEngine:
+    """Tasks run on the nodes of a Ray cluster, as many at once as it has cores.
+
+    Ray runs a task anew, on any node, where the process or the node that had it is lost.
+
+    Attributes:
+        address: of the cluster: "auto" (the one of this machine), "host:port" or
+            "ray://host:port"; None starts Ray on this machine, until the tasks have ended.
+    """
+
+    address: str | None = None
+    shares_files = False
+
+    def runs_here(self, tasks: int) -> bool:
+        """Return False: also a single task goes to a node."""
+        return False
+
+    def check(self) -> None:
+        """Check that Ray is installed, and that something answers at the address.
+
+        Raises:
+            EngineError: if not.
+        """
+        _package()
+        _ping(self.address)
+
+    def run(
+        self,
+        function: Callable[[Shared, Task], Result],
+        shared: Shared,
+        tasks: Sequence[Task],
+        *,
+        threads: int | None = None,
+        keep_going: bool = False,
+    ) -> Iterator[tuple[Task, Result | TfrnnxError]]:
+        """As `Engine.run`; threads are as many cores to Ray, one by default.
+
+        What is shared is sent once to each node.
         """
         self.check()
         if not tasks:
             return iter(())
-        if self.name == "ray":
-            return _on_ray(self.address, function, shared, tasks, threads or 1, keep_going)
-        jobs = min(self.jobs, len(tasks))
-        if jobs > 1:
-            return _in_processes(jobs, function, shared, tasks, threads, keep_going)
-        return (_call(function, shared, task, keep_going) for task in tasks)
+        return _on_ray(self.address, function, shared, tasks, threads or 1, keep_going)
 
 
 def _call(
-    function: Callable[[Any, Task], Any], shared: Any, task: Task, keep_going: bool
-) -> tuple[Task, Any]:
+    function: Callable[[Shared, Task], Result], shared: Shared, task: Task, keep_going: bool
+) -> Result | TfrnnxError:
     try:
-        return task, function(shared, task)
+        return function(shared, task)
     except TfrnnxError as error:
         if not keep_going:
             raise
-        return task, error
+        return error
+
+
+def _packed(thing: object) -> bytes:
+    """Return what is unpickled later than the arguments of a task: once plugins are loaded."""
+    return cloudpickle.dumps(thing)  # which can pickle what is defined in __main__, too
 
 
 def _in_processes(
     jobs: int,
-    function: Callable[[Any, Task], Any],
-    shared: Any,
+    function: Callable[[Shared, Task], Result],
+    shared: Shared,
     tasks: Sequence[Task],
     threads: int | None,
     keep_going: bool,
-) -> Iterator[tuple[Task, Any]]:
+) -> Iterator[tuple[Task, Result | TfrnnxError]]:
     import joblib  # not at the head: most programs run no processes
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
     threads = threads or max(1, joblib.cpu_count() // jobs)
+    everywhere = (threads, plugins.loaded(), _packed((function, shared)), keep_going)
     with joblib.parallel_config("loky", n_jobs=jobs, inner_max_num_threads=threads):
         finished: Any = joblib.Parallel(return_as="generator_unordered", pre_dispatch="n_jobs")(
-            joblib.delayed(_in_process)(threads, function, shared, task, keep_going)
-            for task in tasks
+            joblib.delayed(_in_process)(*everywhere, _packed(task)) for task in tasks
         )
         try:
             yield from finished
         except TerminatedWorkerError as error:
             raise EngineError(
                 "Expected every process to finish its task. Received: one that was killed, perhaps "
-                "for want of memory; the same command goes on, or try fewer --jobs"
+                "for want of memory; try again with fewer jobs"
             ) from error
 
 
-def _in_process(threads: int, *call: Any) -> tuple[Any, Any]:
+def _in_process(
+    threads: int, loaded: list[plugins.Plugin], call: bytes, keep_going: bool, packed: bytes
+) -> tuple[Any, Any]:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process ends this one
-    _begin(threads)
-    return _call(*call)
+    _begin(threads, loaded)
+    function, shared = pickle.loads(call)
+    task = pickle.loads(packed)
+    return task, _call(function, shared, task, keep_going)
 
 
-def _begin(threads: int) -> None:
+def _begin(threads: int, loaded: list[plugins.Plugin]) -> None:
     limit_threads(threads)
     warnings.simplefilter("ignore", TfrnnxWarning)  # each process would tell it anew
+    plugins.restore(loaded)
 
 
 def limit_threads(threads: int) -> None:
-    """Have this process's TensorFlow compute with so many threads; at its first use, not later."""
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    """Have this process's TensorFlow compute with so many threads; at its first use, not later.
+
+    Raises:
+        EngineError: if TensorFlow computes with another number already.
+    """
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    except RuntimeError as error:
+        raise EngineError(
+            f"Expected a TensorFlow that has not computed yet, to give it {threads} threads. "
+            "Received: one at work, by a plugin perhaps; compute in its functions, not when it is "
+            "loaded"
+        ) from error
 
 
 def _on_ray(
     address: str | None,
-    function: Callable[[Any, Task], Any],
-    shared: Any,
+    function: Callable[[Shared, Task], Result],
+    shared: Shared,
     tasks: Sequence[Task],
     threads: int,
     keep_going: bool,
-) -> Iterator[tuple[Task, Any]]:
+) -> Iterator[tuple[Task, Result | TfrnnxError]]:
     with _connected(address) as ray:
         call = ray.remote(num_cpus=threads, max_retries=RETRIES)(_in_worker)
-        everywhere = ray.put((threads, function, shared))
+        everywhere = ray.put((threads, plugins.loaded()))
+        # In a list, where Ray does not unpickle it before the plugins are loaded.
+        what = [ray.put((function, shared))]
         waiting = iter(tasks)
         running: dict[Any, Task] = {}
         while True:
             for task in islice(waiting, _IN_FLIGHT - len(running)):
-                running[call.remote(everywhere, task)] = task
+                running[call.remote(everywhere, what, _packed(task))] = task
             if not running:
                 return
             (finished,), _ = ray.wait(list(running), num_returns=1)
             task = running.pop(finished)
-            outcome, failed = _result(ray, finished)
-            if failed and not keep_going:
+            outcome = _result(ray, finished)
+            if isinstance(outcome, TfrnnxError) and not keep_going:
                 raise outcome
             yield task, outcome
 
 
-def _in_worker(everywhere: tuple[int, Callable[[Any, Any], Any], Any], task: Any) -> Any:
+def _in_worker(
+    everywhere: tuple[int, list[plugins.Plugin]], what: list[Any], packed: bytes
+) -> object:
     """Return a task's result or error; Ray would wrap what is raised, and its traceback."""
-    threads, function, shared = everywhere
-    _begin(threads)
-    return _call(function, shared, task, True)[1]
-
-
-def _result(ray: Any, finished: Any) -> tuple[Any, bool]:
-    """Return what a task left, and whether that is an error."""
     try:
-        result = ray.get(finished)
+        _begin(*everywhere)
+    except TfrnnxError as error:
+        return error
+    function, shared = _package().get(what[0])
+    return _call(function, shared, pickle.loads(packed), True)
+
+
+def _result(ray: Any, finished: Any) -> Any:
+    """Return what a task left: its result, or a `TfrnnxError`."""
+    try:
+        return ray.get(finished)
     except ray.exceptions.RayTaskError as error:
         if "No module named" not in str(error):
             raise  # a defect
@@ -203,11 +328,10 @@ def _result(ray: Any, finished: Any) -> tuple[Any, bool]:
             f"this machine. Received: {str(error).strip().splitlines()[-1]}"
         ) from None
     except ray.exceptions.RayError as error:
-        result = EngineError(
+        return EngineError(
             f"Expected a task to end in {1 + RETRIES} attempts. Received: processes or nodes that "
             f"were lost, perhaps for want of memory: {str(error).strip().splitlines()[0]}"
         )
-    return result, isinstance(result, TfrnnxError)
 
 
 def _package() -> Any:
@@ -217,7 +341,7 @@ def _package() -> Any:
     except ImportError as error:
         raise EngineError(
             "Expected the package ray, for the engine of that name. Received: "
-            f"{error}; pip install 'tfrnnx[ray]'"
+            f"{error}; pip install '{RAY}'"
         ) from None
 
 

@@ -16,7 +16,7 @@ from tfrnnx.errors import TfrnnxError
 from tfrnnx.networks import training
 from tfrnnx.networks.runs import Run, TrainConfig
 from tfrnnx.storage.configurations import versions
-from tfrnnx.storage.engines import Engine
+from tfrnnx.storage.engines import Engine, LocalEngine
 from tfrnnx.storage.files import atomic, write_json
 from tfrnnx.storage.models import load_model
 from tfrnnx.study.config import Cell, StudyConfig
@@ -169,8 +169,8 @@ def run_cells(
 ) -> None:
     """Compute all cells that are not finished.
 
-    The nodes of a Ray cluster need neither the study's folder nor the data sets: both go through
-    Ray, and this process writes what comes back.
+    Machines that do not share this one's files, as the nodes of a Ray cluster, need neither the
+    study's folder nor the data sets: both are sent, and this process writes what comes back.
 
     Args:
         study: of the configuration.
@@ -185,15 +185,15 @@ def run_cells(
         TfrnnxError: of a cell. The others are ended, too.
         EngineError: if the engine does not work, or a process was killed.
     """
-    engine = engine or Engine()
+    engine = engine or LocalEngine()
     cells = [cell for cell in cells if study.missing(cell, methods)]
-    if engine.name == "local" and min(engine.jobs, len(cells)) <= 1:
+    if engine.runs_here(len(cells)):
         for done, cell in enumerate(cells, 1):
             if verbose:
                 print(f"Cell {done}/{len(cells)}: {cell.name}", flush=True)
             run_cell(study, cell, config, methods, data_dir, verbose)
         return
-    run = _away if engine.name == "ray" else _here
+    run = _here if engine.shares_files else _away
     progress = keras.utils.Progbar(len(cells), verbose=verbose, unit_name="cell")
     for done, cell in enumerate(run(engine, study, cells, config, methods, data_dir), 1):
         if verbose == 1:
@@ -237,6 +237,7 @@ def _away(
         sets = {name: load(name, data_dir) for name in {cell.dataset for cell in cells}}
         tasks = [(cell, study.files(cell)) for cell in cells]
         for (cell, _), files in engine.run(_cell_away, (config, methods, sets), tasks):
+            assert isinstance(files, dict)  # an error was raised
             study.put(cell, files)
             yield cell
 

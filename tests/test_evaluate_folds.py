@@ -5,7 +5,6 @@ import pytest
 
 from tfrnnx.data import ImageSet, LabelledImages, load, majority_sequences
 from tfrnnx.errors import ConfigError, DataError
-from tfrnnx.study.folds import fold_of
 
 FOLDS = 4
 
@@ -41,13 +40,13 @@ def composed(side, epochs):
 
 def test_every_image_is_a_test_image_once():
     data = numbered()
-    tests = [numbers(fold_of(data, FOLDS, fold, seed=0).test) for fold in range(FOLDS)]
+    tests = [numbers(data.fold_of(FOLDS, fold, seed=0).test) for fold in range(FOLDS)]
     assert sorted(sum(tests, [])) == list(range(120))
 
 
 @pytest.mark.parametrize("fold", range(FOLDS))
 def test_no_source_image_is_in_both_sides(fold):
-    data = fold_of(numbered(), FOLDS, fold, seed=3)
+    data = numbered().fold_of(FOLDS, fold, seed=3)
     assert sorted(numbers(data.train) + numbers(data.test)) == list(range(120))
     # Nor in the sequences that are composed of them, in any epoch.
     train, test = composed(data.train, epochs=5), composed(data.test, epochs=5)
@@ -64,7 +63,7 @@ def test_labels_stay_with_their_images_and_classes_keep_their_shares():
         )
     )
     for fold in range(FOLDS):
-        split = fold_of(data, FOLDS, fold, seed=1)
+        split = data.fold_of(FOLDS, fold, seed=1)
         for side, share in ((split.train, 30), (split.test, 10)):
             assert [label_of[number] for number in numbers(side)] == list(side.labels)
             assert np.bincount(side.labels).tolist() == [share] * 3
@@ -72,7 +71,7 @@ def test_labels_stay_with_their_images_and_classes_keep_their_shares():
 
 def test_the_seed_decides():
     data = load("digits")
-    once, again, other = (fold_of(data, 7, 2, seed) for seed in (5, 5, 6))
+    once, again, other = (data.fold_of(7, 2, seed) for seed in (5, 5, 6))
     np.testing.assert_array_equal(once.test.images, again.test.images)
     assert not np.array_equal(once.test.images, other.test.images)
     assert len(once.test) + len(once.train) == 1797 and once.class_names == data.class_names
@@ -81,6 +80,6 @@ def test_the_seed_decides():
 def test_folds_that_there_are_not_are_refused():
     for fold in (-1, FOLDS):
         with pytest.raises(ConfigError, match=rf"in \[0, 3\]\. Received: {fold}"):
-            fold_of(numbered(), FOLDS, fold, seed=0)
-    with pytest.raises(DataError, match="at least 41 images .* Received: a class of 40"):
-        fold_of(numbered(), 41, 0, seed=0)
+            numbered().fold_of(FOLDS, fold, seed=0)
+    with pytest.raises(DataError, match="at least 41 samples .* Received: a class of 40"):
+        numbered().fold_of(41, 0, seed=0)

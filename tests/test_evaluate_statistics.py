@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tfrnnx.scores.metrics import metrics
-from tfrnnx.study.results import COLUMNS, Results
+from tfrnnx.study.results import Results
 from tfrnnx.study.statistics import (
     compare_architectures,
     compare_methods,
@@ -119,7 +119,7 @@ def test_what_cannot_be_compared_is_not_tested(options):
 def test_the_table_has_a_row_a_cell_method_and_metric():
     results = study(lambda *cell: 0.5, archs=("rlstm", "shallow"), folds=2)
     rows = results.rows()
-    assert all(tuple(row) == COLUMNS for row in rows)
+    assert all(tuple(row) == results.columns for row in rows)
     keys = [(row["arch"], row["fold"], row["method"], row["metric"]) for row in rows]
     expected = itertools.product(
         ("rlstm", "shallow"), (0, 1), ("sa", "gb", "dtd", "random"), metrics

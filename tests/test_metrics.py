@@ -279,7 +279,9 @@ def test_registered_and_called_with_what_they_ask_for():
         more = {"flipping": context["flipping"]} if name in ("flips", "aopc") else {}
         relevance = patches(1, 2, 3)
         assert score(name, relevance, FIRST_TWO, **context) == metric(relevance, FIRST_TWO, **more)
-    with pytest.raises(InputError, match="flipping= for metric 'flips'. Received: relevance and"):
+    with pytest.raises(InputError, match="flipping= for metric 'flips'. Received: relevance, tr"):
         score("flips", patches(1, 2, 3), FIRST_TWO)
+    with pytest.raises(InputError, match="a truth of items for metric 'share'. Received: relev"):
+        score("share", patches(1, 2, 3))
     with pytest.raises(UnknownNameError, match="cosine, share"):
         score("auc", patches(1, 2, 3), FIRST_TWO)

@@ -294,7 +294,8 @@ def test_what_cannot_be_trained_is_told_before_anything_is_written(data, change,
 
 
 def test_the_validation_images_are_training_images_of_every_class(data):
-    train_part, validation = training._split(data.train, seed=0)
+    split = data.split(0.1, seed=0)
+    train_part, validation = split.train, split.test
     assert len(train_part) == 270 and len(validation) == 30
     images = np.concatenate([train_part.images, validation.images])
     assert sorted(map(bytes, images)) == sorted(map(bytes, data.train.images))

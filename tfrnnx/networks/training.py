@@ -1,4 +1,4 @@
-"""Train a network on majority sequences, so that an interrupted training can be gone on with."""
+"""Train a network on a data set, so that an interrupted training can be gone on with."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,10 +9,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrnnx.data import ImageSet, LabelledImages, majority_sequences
+from tfrnnx.data import DataSet, Task
 from tfrnnx.errors import ConfigError, ModelFileError
 from tfrnnx.networks.architectures import build
-from tfrnnx.networks.losses import PseudoClassCrossentropy
+from tfrnnx.networks.losses import PseudoClassCrossentropy, SquaredError
 from tfrnnx.networks.optimizers import ClippedAdam, LossScaling
 from tfrnnx.networks.runs import Run, TrainConfig
 from tfrnnx.registry import Registry
@@ -24,6 +24,7 @@ _VALIDATION_SHARE = 0.1
 _WARM_UP_SHARE = 0.05
 _FIRST_LEARNING_RATE, _LAST_LEARNING_RATE = 0.05, 0.01  # as shares of the peak
 _CLIP_NORM = 1.0
+_LONGEST_UNROLLED = 100  # steps; a graph of more takes minutes to make
 
 strategies: Registry[Callable[[], tf.distribute.Strategy]] = Registry("strategy")
 strategies.register("none")(tf.distribute.get_strategy)
@@ -91,7 +92,7 @@ def is_stale(history: list[dict[str, float]], patience: int) -> bool:
 
 
 def check(
-    config: TrainConfig, data: ImageSet, strategy: tf.distribute.Strategy | None = None
+    config: TrainConfig, data: DataSet, strategy: tf.distribute.Strategy | None = None
 ) -> None:
     """Check that a network can be trained so, before anything is written.
 
@@ -102,33 +103,33 @@ def check(
 
     Raises:
         ConfigError: naming the parameter that does not fit.
-        DataError: if a class has too few images for the majority.
+        DataError: if there are too few samples, or images of a class.
     """
-    training, validation = _split(data.train, config.seed)
+    split = data.split(_VALIDATION_SHARE, config.seed)
     devices = (strategy or strategies["none"]()).num_replicas_in_sync
     # Keras cannot start with a batch whose parts differ in size; others may.
-    if min(config.batch_size, len(training)) % devices or len(validation) < devices:
+    if min(config.batch_size, len(split.train)) % devices or len(split.test) < devices:
         raise ConfigError(
             f"Expected batch_size to be a multiple of {devices}, the devices that share a batch, "
-            f"and at most {len(training)}, the training images. Received: {config.batch_size}"
+            f"and at most {len(split.train)}, the training samples. Received: {config.batch_size}"
         )
-    for images in (data.test, validation):  # training images are more than these
-        _sequences(images, config, batch_size=config.batch_size)
-    _new_model(config, data)
+    for side in (data, split):  # training samples are more than these
+        side.for_scoring(config, config.batch_size)
+    _new_model(config, data.task(config))
 
 
 def train(
     config: TrainConfig,
-    data: ImageSet,
+    data: DataSet,
     run: Run,
     verbose: int = 1,
     strategy: tf.distribute.Strategy | None = None,
 ) -> keras.Model:
     """Train a network, or go on with a training that was interrupted.
 
-    Adam, fresh compositions every epoch, a warm-up and a cosine decay of the learning rate. The
-    weights of the epoch with the least validation loss are kept. Validation images are split off
-    the training images: test images decide nothing.
+    Adam, fresh compositions and orders every epoch, a warm-up and a cosine decay of the learning
+    rate. The weights of the epoch with the least validation loss are kept. Validation samples are
+    split off the training samples: test samples decide nothing.
 
     Several devices share every batch, and take the step that one device would take, up to the
     order of sums and to dropout, whose masks are the same on all devices. A run that began on one
@@ -150,23 +151,23 @@ def train(
         OutputError: if the run's folder cannot be written.
     """
     keras.utils.set_random_seed(config.seed)
-    training, validation = _split(data.train, config.seed)
-    steps = -(-len(training) // config.batch_size)
+    split, task = data.split(_VALIDATION_SHARE, config.seed), data.task(config)
+    steps = -(-len(split.train) // config.batch_size)
     chosen = strategy or strategies["none"]()
     with chosen.scope():  # where the variables of the model and its optimizer are made
         if run.last.is_file():
             model = _resumed(run)
         else:
-            model = _new_model(config, data)
+            model = _new_model(config, task)
             model.compile(
                 _optimizer(config, steps),
-                PseudoClassCrossentropy(),
-                metrics=["accuracy"],
+                SquaredError() if task.target == "number" else PseudoClassCrossentropy(),
+                metrics=[task.quality],
                 jit_compile=False,  # compiling takes longer than it saves at these sizes
             )
     # All devices get a part of the first batch, and parts of one size.
     devices = chosen.num_replicas_in_sync
-    validation_batch = min(EVALUATION_BATCH, len(validation)) // devices * devices
+    validation_batch = min(EVALUATION_BATCH, len(split.test)) // devices * devices
     finished = int(model.optimizer.iterations.numpy()) // steps
     history = run.read_history()[:finished]
     if len(history) < finished:
@@ -174,15 +175,10 @@ def train(
     if finished < config.epochs and not is_stale(history, config.patience):
         with _logging(run.logs) as tensorboard:
             model.fit(
-                _for_fit(
-                    training,
-                    config,
-                    batch_size=config.batch_size,
-                    epochs=None,
-                    first_epoch=finished,
-                ),
-                validation_data=_for_fit(
-                    validation, config, batch_size=validation_batch, shuffle=False
+                split.for_training(config, config.batch_size, first_epoch=finished),
+                # Keras would take a third element, the truth, for sample weights.
+                validation_data=split.for_scoring(config, validation_batch).map(
+                    lambda x, y, *truth: (x, y)
                 ),
                 initial_epoch=finished,
                 epochs=config.epochs,
@@ -197,36 +193,21 @@ def train(
     return trained
 
 
-def test_sequences(data: ImageSet, config: TrainConfig) -> tf.data.Dataset:
-    """Return the fixed batches (sequence, label, mask) of the test images."""
-    return _sequences(data.test, config, shuffle=False)
+def test_sequences(data: DataSet, config: TrainConfig) -> tf.data.Dataset:
+    """Return the fixed batches of the test side, (x, y, truth), or (x, y) where none is known."""
+    return data.for_scoring(config, EVALUATION_BATCH)
 
 
-def _split(images: LabelledImages, seed: int) -> tuple[LabelledImages, LabelledImages]:
-    """Return training and validation images, stratified."""
-    # Imported here, as bin/explain and tfrnnx.report come by this module and do not split.
-    from sklearn.model_selection import train_test_split
-
-    training, validation = train_test_split(
-        np.arange(len(images)),
-        test_size=_VALIDATION_SHARE,
-        stratify=images.labels,
-        random_state=seed,
-    )
-    return (
-        LabelledImages(images.images[training], images.labels[training]),
-        LabelledImages(images.images[validation], images.labels[validation]),
-    )
-
-
-def _new_model(config: TrainConfig, data: ImageSet) -> keras.Model:
-    height, width = data.train.images.shape[1:]
+def _new_model(config: TrainConfig, task: Task) -> keras.Model:
     return build(
         config.arch,
-        input_shape=(config.items * width // config.step_columns, height, config.step_columns),
-        classes=len(data.class_names),
+        input_shape=task.input_shape,
+        classes=task.classes,
+        return_sequences=task.target == "class_per_step",
+        vocabulary=task.vocabulary,
         dropout=config.dropout,
         stationary_dropout=config.stationary_dropout,
+        unroll=task.input_shape[0] <= _LONGEST_UNROLLED,
         dtype=config.precision,
     )
 
@@ -262,22 +243,3 @@ def _optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
     )
     optimizer = ClippedAdam(schedule, norm=_CLIP_NORM)
     return LossScaling(optimizer) if config.precision == "mixed_float16" else optimizer
-
-
-def _sequences(images: LabelledImages, config: TrainConfig, **options) -> tf.data.Dataset:
-    return majority_sequences(
-        images.images,
-        images.labels,
-        seed=config.seed,
-        items=config.items,
-        majority=config.majority,
-        step_columns=config.step_columns,
-        **{"batch_size": EVALUATION_BATCH, **options},
-    )
-
-
-def _for_fit(images: LabelledImages, config: TrainConfig, **options) -> tf.data.Dataset:
-    # Keras would take a third element, the mask, for sample weights.
-    return _sequences(images, config, **options).map(
-        lambda sequence, label, mask: (sequence, label)
-    )

@@ -1,7 +1,9 @@
 """How well relevance agrees with what is known to matter: scores per sequence.
 
-A metric is a registered function `(relevance, mask)` -> float64 (batch,). One that needs more has
-keyword-only parameters for it; `score` hands each metric what it asks for.
+A metric is a registered function `(relevance, truth)` -> float64 (batch,). It says which truth it
+reads: which "items" matter, (batch, items) of 0 and 1; which "cells", 0 and 1 in the shape of the
+relevance; or none. One that needs more has keyword-only parameters for it; `score` hands each
+metric what it asks for.
 
 All are defined for every finite relevance: an explanation without relevance, or with negative one,
 has a score that its metric's docstring names, and none is NaN. Where the relevance itself has NaN,
@@ -9,25 +11,68 @@ so has the score.
 """
 
 import inspect
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
-from tfrnnx.errors import InputError
+from tfrnnx.errors import InputError, RegistrationError
 from tfrnnx.registry import Registry
 from tfrnnx.scores.flipping import Flipping
 
-metrics: Registry[Callable[..., np.ndarray]] = Registry("metric")
+_TRUTHS = ("items", "cells", None)
 
 
-def score(metric: str, relevance: np.ndarray, mask: np.ndarray, **context: Any) -> np.ndarray:
+@dataclass(frozen=True)
+class Metric:
+    """A score of relevance, called like its function.
+
+    Attributes:
+        function: (relevance, truth, **context) -> float64 (batch,).
+        truth: which truth it reads, "items" or "cells"; None: it reads none.
+        compared: whether a study compares architectures by it, in its statistics and figures.
+    """
+
+    function: Callable[..., np.ndarray]
+    truth: Literal["items", "cells"] | None = None
+    compared: bool = True
+
+    def __post_init__(self) -> None:
+        if self.truth not in _TRUTHS:
+            raise RegistrationError(
+                f'Expected truth to be "items", "cells" or None. Received: {self.truth!r}'
+            )
+
+    def __call__(
+        self, relevance: np.ndarray, truth: np.ndarray | None = None, **context: Any
+    ) -> np.ndarray:
+        """Return the scores, float64 (batch,)."""
+        return self.function(relevance, truth, **context)
+
+    @property
+    def needs(self) -> list[str]:
+        """Names of what it asks for beside relevance and truth."""
+        parameters = inspect.signature(self.function).parameters.values()
+        return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+
+    def fits(self, truth: str | None, offered: Collection[str]) -> bool:
+        """Return whether it can score where this truth and this context are to be had."""
+        return self.truth in (None, truth) and set(self.needs) <= set(offered)
+
+
+metrics: Registry[Metric] = Registry("metric", Metric)
+
+
+def score(
+    metric: str, relevance: np.ndarray, truth: np.ndarray | None = None, **context: Any
+) -> np.ndarray:
     """Return a registered metric's scores.
 
     Args:
         metric: a registered name.
-        relevance: (batch, steps, height, columns).
-        mask: (batch, items) of 0 and 1.
+        relevance: (batch, ...) as the sequences.
+        truth: as the metric reads it, such as (batch, items) of 0 and 1.
         **context: what metrics may ask for, such as `flipping=`; each takes what it knows.
 
     Returns:
@@ -37,23 +82,16 @@ def score(metric: str, relevance: np.ndarray, mask: np.ndarray, **context: Any) 
         UnknownNameError: for an unknown metric.
         InputError: for shapes that do not fit, or where the metric asks for what is not there.
     """
-    asked = needs(metric)
-    missing = [name for name in asked if name not in context]
+    entry = metrics[metric]
+    missing = [f"{name}=" for name in entry.needs if name not in context]
+    if entry.truth is not None and truth is None:
+        missing.insert(0, f"a truth of {entry.truth}")
     if missing:
+        there = ["relevance", *(["truth"] if truth is not None else []), *context]
         raise InputError(
-            f"Expected {', '.join(missing)}= for metric {metric!r}. Received: "
-            f"{', '.join(context) or 'relevance and mask alone'}"
+            f"Expected {', '.join(missing)} for metric {metric!r}. Received: {', '.join(there)}"
         )
-    return metrics[metric](relevance, mask, **{name: context[name] for name in asked})
-
-
-def needs(metric: str) -> list[str]:
-    """Return the names of what a registered metric asks for beside relevance and mask.
-
-    Raises:
-        UnknownNameError: for an unknown metric.
-    """
-    return list(inspect.signature(metrics[metric]).parameters)[2:]
+    return entry(relevance, truth, **{name: context[name] for name in entry.needs})
 
 
 def item_relevance(relevance: np.ndarray, items: int) -> np.ndarray:
@@ -81,7 +119,7 @@ def item_relevance(relevance: np.ndarray, items: int) -> np.ndarray:
     return side_by_side.sum(axis=(1, 3))
 
 
-@metrics.register("cosine")
+@metrics.register("cosine", truth="items")
 def cosine(relevance: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Return the cosine similarity of item relevance v and the mask m: v·m / (|v| |m|).
 
@@ -104,7 +142,7 @@ def cosine(relevance: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.divide((v * mask).sum(axis=1), norms, out=np.zeros(len(v)), where=norms != 0)
 
 
-@metrics.register("share")
+@metrics.register("share", truth="items")
 def share(relevance: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Return the share of relevance on the majority: Σ_k m_k v⁺_k / Σ_k v⁺_k, v⁺ = max(0, v).
 
@@ -130,7 +168,7 @@ def share(relevance: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.divide((v * mask).sum(axis=1), total, out=np.zeros(len(v)), where=total != 0)
 
 
-@metrics.register("pointing")
+@metrics.register("pointing", truth="items", compared=False)
 def pointing(relevance: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Return whether the item with the most relevance is of the majority: m_k, k = argmax v.
 
@@ -158,8 +196,10 @@ def pointing(relevance: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(most[:, 0]), np.nan, hits)
 
 
-@metrics.register("flips")
-def flips(relevance: np.ndarray, mask: np.ndarray, *, flipping: Flipping) -> np.ndarray:
+@metrics.register("flips", compared=False)
+def flips(
+    relevance: np.ndarray, truth: np.ndarray | None = None, *, flipping: Flipping
+) -> np.ndarray:
     """Return how many patches are flipped, most relevant first, until the class changes.
 
     min {k : argmax f(x⁽ᵏ⁾) ≠ argmax f(x⁽⁰⁾)}, x⁽ᵏ⁾ the sequence with its k most relevant patches
@@ -167,7 +207,7 @@ def flips(relevance: np.ndarray, mask: np.ndarray, *, flipping: Flipping) -> np.
 
     Args:
         relevance: (batch, steps, height, columns).
-        mask: (batch, items); not read.
+        truth: not read.
         flipping: of the explained sequences and their network.
 
     Returns:
@@ -186,8 +226,10 @@ def flips(relevance: np.ndarray, mask: np.ndarray, *, flipping: Flipping) -> np.
     return np.where(nan, np.nan, count)
 
 
-@metrics.register("aopc")
-def aopc(relevance: np.ndarray, mask: np.ndarray, *, flipping: Flipping) -> np.ndarray:
+@metrics.register("aopc", compared=False)
+def aopc(
+    relevance: np.ndarray, truth: np.ndarray | None = None, *, flipping: Flipping
+) -> np.ndarray:
     """Return the area over the perturbation curve: 1/(L+1) Σ_{k=0..L} f(x⁽⁰⁾) - f(x⁽ᵏ⁾).
 
     f is the target's score and x⁽ᵏ⁾ the sequence with its k most relevant of L patches set to the
@@ -195,7 +237,7 @@ def aopc(relevance: np.ndarray, mask: np.ndarray, *, flipping: Flipping) -> np.n
 
     Args:
         relevance: (batch, steps, height, columns).
-        mask: (batch, items); not read.
+        truth: not read.
         flipping: of the explained sequences and their network.
 
     Returns:

@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfrnnx.data import ImageSet, load
+from tfrnnx.data import DataSet, load
 from tfrnnx.errors import TfrnnxError
 from tfrnnx.networks import training
 from tfrnnx.networks.runs import Run, TrainConfig
@@ -21,8 +21,7 @@ from tfrnnx.storage.files import atomic, write_json
 from tfrnnx.storage.models import load_model
 from tfrnnx.study.config import Cell, StudyConfig
 from tfrnnx.study.folder import Study
-from tfrnnx.study.folds import fold_of
-from tfrnnx.study.scoring import Scores
+from tfrnnx.study.scoring import Scores, missing_scores, score_network
 
 
 def check_cells(cells: Sequence[Cell], config: StudyConfig, data_dir: str | None = None) -> None:
@@ -40,7 +39,7 @@ def check_cells(cells: Sequence[Cell], config: StudyConfig, data_dir: str | None
     config.check()
     sets = {name: load(name, data_dir) for name in {cell.dataset for cell in cells}}
     for cell in {(cell.arch, cell.dataset): cell for cell in cells}.values():
-        data = fold_of(sets[cell.dataset], config.folds, cell.fold, config.seed)
+        data = sets[cell.dataset].fold_of(config.folds, cell.fold, config.seed)
         training.check(config.of_cell(cell, len(data.train)), data)
 
 
@@ -51,7 +50,7 @@ def run_cell(
     methods: Sequence[str],
     data_dir: str | None = None,
     verbose: int = 1,
-    images: ImageSet | None = None,
+    data: DataSet | None = None,
 ) -> None:
     """Train, explain and score a cell, or what of it is not there yet.
 
@@ -59,10 +58,10 @@ def run_cell(
         study: of the configuration.
         cell: which one.
         config: of the study.
-        methods: to score; those that the cell has been scored with are skipped.
+        methods: to score; what the cell has been scored with already stays as it is.
         data_dir: of the data set.
         verbose: 1 shows progress bars, 2 prints a line an epoch, 0 nothing.
-        images: the data set, where it need not be loaded.
+        data: the data set, where it need not be loaded.
 
     Raises:
         TfrnnxError: of loading the data, training, explaining or writing, naming the cell.
@@ -73,15 +72,14 @@ def run_cell(
             return
         known, run = study.read(cell), study.run_of(cell)
         try:
-            images = images or load(cell.dataset, data_dir)
-            data = fold_of(images, config.folds, cell.fold, config.seed)
+            data = data or load(cell.dataset, data_dir)
+            data = data.fold_of(config.folds, cell.fold, config.seed)
             train_config = config.of_cell(cell, len(data.train))
             other = run.read_config() not in (None, train_config)
             run.claim(train_config, overwrite=other)  # a cell is of its study's configuration
             if known is not None and not run.model.is_file():
                 # Its model was not kept: a new one has all of its scores made anew.
-                missing = list(dict.fromkeys([*known["scores"], *missing]))
-                known = None
+                missing, known = missing_scores(None, [*known["scores"], *methods]), None
             model = _trained(run, train_config, data, verbose)
             scores, seconds = _scored(model, train_config, data, config, missing, verbose)
         except TfrnnxError as error:
@@ -89,7 +87,7 @@ def run_cell(
         _write(study, cell, run, model, scores, seconds, known)
 
 
-def _trained(run: Run, train_config: TrainConfig, data: ImageSet, verbose: int) -> keras.Model:
+def _trained(run: Run, train_config: TrainConfig, data: DataSet, verbose: int) -> keras.Model:
     if run.model.is_file():
         model = load_model(run.model)
     else:
@@ -102,22 +100,16 @@ def _trained(run: Run, train_config: TrainConfig, data: ImageSet, verbose: int) 
 def _scored(
     model: keras.Model,
     train_config: TrainConfig,
-    data: ImageSet,
+    data: DataSet,
     config: StudyConfig,
-    methods: Sequence[str],
+    wanted: Mapping[str, Sequence[str]],
     verbose: int,
 ) -> tuple[Scores, float]:
     """Return the scores on the fold's test sequences, and the seconds that they took."""
     began = time.monotonic()
-    size = training.EVALUATION_BATCH
-    count = min(config.test_sequences or len(data.test), len(data.test))
-    sequences = training.test_sequences(data, train_config).unbatch().take(count).batch(size)
-    progress = keras.utils.Progbar(-(-count // size), verbose=verbose, unit_name="batch")
-    scores = Scores(model, methods, data.class_names, config.flip_sequences, config.seed)
-    for done, batch in enumerate(sequences.as_numpy_iterator(), 1):
-        scores.add(*batch)
-        if verbose:
-            progress.update(done)
+    task = data.task(train_config)
+    scores = Scores(model, task, wanted, config.flip_sequences, config.seed)
+    score_network(scores, data, train_config, config.test_sequences, verbose)
     return scores, time.monotonic() - began
 
 
@@ -130,17 +122,21 @@ def _write(
     scoring_seconds: float,
     known: dict[str, Any] | None,
 ) -> None:
-    """Write a cell down, with what is known of other methods."""
+    """Write a cell down; of one that is known, what was added to it."""
     found, maps = scores.summary(), scores.maps()
+    there = {} if known is None else study.maps(cell)
+    if not set(maps) <= set(there):
+        with atomic(run.folder / "maps.npz") as fresh:
+            np.savez_compressed(fresh, **{**maps, **there})
+    # cell.json is last, because it says that the cell is finished.
     if known is not None:
-        scoring_seconds += known["seconds"]["scoring"]
-        maps = {**study.maps(cell), **maps}
-        for part in ("scores", "positions"):
-            found[part] = {**known[part], **found[part]}
+        known["seconds"]["scoring"] += scoring_seconds
+        for method, added in found["scores"].items():
+            known["scores"].setdefault(method, {}).update(added)
+        known["positions"] = {**found["positions"], **known["positions"]}
+        write_json(run.folder / "cell.json", known)
+        return
     history = run.read_history()
-    with atomic(run.folder / "maps.npz") as fresh:
-        np.savez_compressed(fresh, **maps)
-    # Last, because it says that the cell is finished.
     write_json(
         run.folder / "cell.json",
         {
@@ -250,5 +246,5 @@ def _cell_away(shared: tuple[Any, ...], task: tuple[Cell, dict[str, bytes]]) -> 
         study = Study(folder, config)
         with study.opened():
             study.put(cell, files)
-            run_cell(study, cell, config, methods, verbose=0, images=sets[cell.dataset])
+            run_cell(study, cell, config, methods, verbose=0, data=sets[cell.dataset])
             return study.files(cell)

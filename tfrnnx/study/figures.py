@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -13,11 +14,13 @@ from tfrnnx.study.results import Results
 
 # Okabe and Ito's, which colour-blind readers can tell apart.
 _COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999")
+_MARKERS = "osD^vPX"
 _GREY = "0.6"
 _LARGEST_HEIGHT = 18  # pictures one above the other
 _LABELS = {
     "cosine": "cosine of relevance and mask",
     "share": "share of relevance on the majority",
+    "mae": "mean absolute error",
 }
 
 
@@ -43,7 +46,11 @@ def score_bars(results: Results, metrics: Sequence[str]) -> Figure:
     for row, metric in enumerate(metrics):
         for column, dataset in enumerate(results.datasets):
             ax = axes[row, column]
-            _bars(ax, results, dataset, metric)
+            if metric in results.metrics_of(dataset):
+                _bars(ax, results, dataset, metric)
+            else:  # such as the score of items, of a series
+                ax.text(0.5, 0.5, "not scored", transform=ax.transAxes, ha="center", fontsize=8)
+                _plain(ax)
             if row == 0:
                 ax.set_title(_title(results, dataset), fontsize=10)
             if column == 0:
@@ -68,7 +75,7 @@ def _bars(ax: Axes, results: Results, dataset: str, metric: str) -> None:
             width,
             yerr=[np.std(values, ddof=1) if len(values) > 1 else np.nan for values in scores],
             error_kw={"elinewidth": 1, "capsize": 2},
-            color=_COLORS[index % len(_COLORS)],
+            color=_color(index, len(results.methods)),
             label=method,
         )
     chance = results.chance(dataset, metric)
@@ -77,6 +84,11 @@ def _bars(ax: Axes, results: Results, dataset: str, metric: str) -> None:
     ax.set_xticks(np.arange(len(results.archs)), results.archs, fontsize=9)
     ax.set_ylim(bottom=min(0, ax.get_ylim()[0]), top=max(1, ax.get_ylim()[1]))
     _plain(ax)
+
+
+def _color(index: int, count: int) -> Any:
+    """Return the color of one of so many; of many, one of a spectrum."""
+    return _COLORS[index] if count <= len(_COLORS) else colormaps["turbo"]((index + 0.5) / count)
 
 
 def _title(results: Results, dataset: str) -> str:
@@ -140,11 +152,12 @@ def heatmaps_of_all(
     return figure
 
 
-def accuracy_against(results: Results, metric: str) -> Figure:
-    """Draw a point an architecture: its accuracy, and the score of its explanations.
+def quality_against(results: Results, datasets: Sequence[str], metric: str) -> Figure:
+    """Draw a point an architecture: its accuracy or error, and the score of its explanations.
 
     Args:
-        results: of at least one cell.
+        results: of at least one cell of each data set.
+        datasets: names of data sets whose networks are judged by the same.
         metric: the score.
 
     Returns:
@@ -152,27 +165,27 @@ def accuracy_against(results: Results, metric: str) -> Figure:
         over the folds.
     """
     figure = Figure(
-        figsize=(2.6 * len(results.methods) + 1.2, 2.5 * len(results.datasets) + 0.4),
+        figsize=(2.6 * len(results.methods) + 1.2, 2.5 * len(datasets) + 0.4),
         layout="constrained",
     )
     axes = figure.subplots(
-        len(results.datasets), len(results.methods), squeeze=False, sharey=True, sharex="row"
+        len(datasets), len(results.methods), squeeze=False, sharey=True, sharex="row"
     )
-    for row, dataset in enumerate(results.datasets):
+    for row, dataset in enumerate(datasets):
         for column, method in enumerate(results.methods):
             ax = axes[row, column]
             for index, arch in enumerate(results.archs):
-                accuracies = list(results.accuracies(dataset, arch).values())
+                qualities = list(results.qualities_of(dataset, arch).values())
                 scores = list(results.scores(dataset, arch, method, metric).values())
                 if not scores:
                     continue
                 ax.errorbar(
-                    np.mean(accuracies),
+                    np.mean(qualities),
                     np.mean(scores),
-                    xerr=np.std(accuracies, ddof=1) if len(accuracies) > 1 else None,
+                    xerr=np.std(qualities, ddof=1) if len(qualities) > 1 else None,
                     yerr=np.std(scores, ddof=1) if len(scores) > 1 else None,
-                    fmt="osD^vPX"[index % 7],
-                    color=_COLORS[index % len(_COLORS)],
+                    fmt=_MARKERS[index % len(_MARKERS)],
+                    color=_color(index, len(results.archs)),
                     capsize=2,
                     label=arch,
                 )
@@ -183,8 +196,9 @@ def accuracy_against(results: Results, metric: str) -> Figure:
             _plain(ax)
             if row == 0:
                 ax.set_title(method, fontsize=10)
-            if row == len(results.datasets) - 1:
-                ax.set_xlabel("accuracy", fontsize=9)
+            if row == len(datasets) - 1:
+                quality = results.quality(dataset)
+                ax.set_xlabel(_LABELS.get(quality, quality), fontsize=9)
             if column == 0:
                 ax.set_ylabel(f"{_title(results, dataset)}\n{metric}", fontsize=9)
     handles, labels = _legend(axes)

@@ -11,11 +11,10 @@ import numpy as np
 
 from tfrnnx.errors import ModelFileError
 from tfrnnx.networks.runs import Run
-from tfrnnx.scores.metrics import metrics
 from tfrnnx.storage.files import atomic, is_partial
 from tfrnnx.storage.folders import Folder
 from tfrnnx.study.config import Cell, StudyConfig
-from tfrnnx.study.scoring import RANDOM
+from tfrnnx.study.scoring import missing_scores
 
 
 class Study:
@@ -131,10 +130,9 @@ class Study:
             if not any(name.startswith(f"{folder.name}/") for name in files):
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def missing(self, cell: Cell, methods: Sequence[str]) -> list[str]:
-        """Return those of the methods, and of RANDOM, that a cell has not been scored with."""
-        there = (self.read(cell) or {"scores": {}})["scores"]
-        return [name for name in (*methods, RANDOM) if not set(metrics) <= set(there.get(name, ()))]
+    def missing(self, cell: Cell, methods: Sequence[str]) -> dict[str, list[str]]:
+        """Return the metrics that a cell lacks, by the method: see `missing_scores`."""
+        return missing_scores(self.read(cell), methods)
 
     @contextmanager
     def locked(self, cell: Cell) -> Iterator[None]:

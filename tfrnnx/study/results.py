@@ -15,33 +15,39 @@ from tfrnnx.storage.files import atomic
 from tfrnnx.study.config import METHODS
 from tfrnnx.study.scoring import RANDOM
 
-COLUMNS: tuple[str, ...] = (
-    "dataset",
-    "arch",
-    "fold",
-    "accuracy",
-    "method",
-    "metric",
-    "mean",
-    "std",
-    "sequences",
-)
+# What networks are judged by: of classes, and of numbers, the mean |error|. True: more is better.
+QUALITIES = {"accuracy": True, "mae": False}
+_OF_CELL, _OF_SCORE = ("dataset", "arch", "fold"), ("method", "metric", "mean", "std", "sequences")
 
 
 class Results:
     """The scores of finished cells; names stand in the order of METHODS and the registries.
 
+    Names that are not registered, because a plugin is missing, stand behind those that are.
+
     Args:
         cells: as `Study.finished` returns them.
+
+    Attributes:
+        datasets: names of what the cells are of, as are archs, methods (without RANDOM), metrics.
+        compared: those of the metrics by which architectures are compared.
+        qualities: what the networks are judged by, some of QUALITIES.
+        columns: of `rows`.
     """
 
     def __init__(self, cells: Sequence[dict[str, Any]]) -> None:
         self.cells = list(cells)
         self.datasets = _in_order(datasets.names(), (cell["dataset"] for cell in cells))
         self.archs = _in_order(architectures.names(), (cell["arch"] for cell in cells))
-        scored = [name for cell in cells for name in cell["scores"]]
+        scored = [name for cell in cells for name in cell["scores"] if name != RANDOM]
         self.methods = _in_order([*METHODS, *methods.names()], scored)
-        self.metrics = list(metrics)
+        self.metrics = _in_order(metrics.names(), _metrics_in(cells))
+        self.compared = [m for m in self.metrics if m not in metrics or metrics[m].compared]
+        self.qualities = [name for name in QUALITIES if any(name in cell for cell in cells)]
+        self.columns = (*_OF_CELL, *self.qualities, *_OF_SCORE)
+
+    def _of_set(self, dataset: str) -> list[dict[str, Any]]:
+        return [cell for cell in self.cells if cell["dataset"] == dataset]
 
     def of(self, dataset: str, arch: str) -> dict[int, dict[str, Any]]:
         """Return the cells of an architecture on a data set, by fold in ascending order."""
@@ -60,9 +66,28 @@ class Results:
             if metric in cell["scores"].get(method, ())
         }
 
-    def accuracies(self, dataset: str, arch: str) -> dict[int, float]:
-        """Return every fold's accuracy."""
-        return {fold: cell["accuracy"] for fold, cell in self.of(dataset, arch).items()}
+    def quality(self, dataset: str) -> str:
+        """Return what the networks of a data set are judged by, one of QUALITIES."""
+        return next(name for name in QUALITIES if name in self._of_set(dataset)[0])
+
+    def qualities_of(self, dataset: str, arch: str) -> dict[int, float]:
+        """Return every fold's accuracy, or what else the data set's networks are judged by."""
+        name = self.quality(dataset)
+        return {fold: cell[name] for fold, cell in self.of(dataset, arch).items()}
+
+    def best_fold(self, dataset: str, arch: str) -> int:
+        """Return the fold whose network is the best, the first of equals."""
+        found = self.qualities_of(dataset, arch)
+        return (max if QUALITIES[self.quality(dataset)] else min)(found, key=found.__getitem__)
+
+    def metrics_of(self, dataset: str) -> list[str]:
+        """Return the metrics that a data set's explanations are scored with."""
+        return _in_order(self.metrics, _metrics_in(self._of_set(dataset)))
+
+    def items(self, dataset: str) -> int:
+        """Return how many items a data set's sequences have; 1 where they are not made of items."""
+        positions = next(iter(self._of_set(dataset)[0]["positions"].values()), {"majority": [None]})
+        return len(positions["majority"])
 
     def chance(self, dataset: str, metric: str) -> float | None:
         """Return the mean score of random relevance on a data set, over all networks."""
@@ -74,10 +99,10 @@ class Results:
         return float(np.mean(values)) if values else None
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row a cell, method and metric, of COLUMNS."""
+        """Return one row a cell, method and metric, of `columns`."""
         return [
             {
-                **{name: cell[name] for name in COLUMNS[:4]},
+                **{name: cell.get(name) for name in (*_OF_CELL, *self.qualities)},
                 "method": method,
                 "metric": metric,
                 **score,
@@ -94,7 +119,7 @@ class Results:
             OutputError: if it cannot be written.
         """
         with atomic(path) as fresh, fresh.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS)
+            writer = csv.DictWriter(file, self.columns)
             writer.writeheader()
             writer.writerows(self.rows())
 
@@ -105,7 +130,7 @@ class Results:
                 "dataset": dataset,
                 "arch": arch,
                 "folds": list(self.of(dataset, arch)),
-                "accuracy": _mean_and_std(self.accuracies(dataset, arch)),
+                self.quality(dataset): _mean_and_std(self.qualities_of(dataset, arch)),
                 "scores": {
                     method: {
                         metric: _mean_and_std(scores)
@@ -121,10 +146,14 @@ class Results:
         ]
 
 
+def _metrics_in(cells: Sequence[dict[str, Any]]) -> list[str]:
+    return [m for cell in cells for of_method in cell["scores"].values() for m in of_method]
+
+
 def _in_order(known: Sequence[str], seen: Any) -> list[str]:
-    """Return the names that were seen, in the order in which they are known."""
+    """Return the names that were seen, in the order in which they are known, then the others."""
     there = set(seen)
-    return [name for name in dict.fromkeys(known) if name in there]
+    return [*(n for n in dict.fromkeys(known) if n in there), *sorted(there - set(known))]
 
 
 def _mean_and_std(values: dict[int, float]) -> dict[str, float | None]:

@@ -4,21 +4,26 @@ import shutil
 from typing import Any
 
 import keras
-import numpy as np
 
-from tfrnnx.data import ImageSet
-from tfrnnx.explaining.explainer import Explainer
+from tfrnnx.data import DataSet, Task, as_images
 from tfrnnx.networks.runs import Run, TrainConfig
-from tfrnnx.networks.training import test_sequences
 from tfrnnx.plots.heatmaps import heatmaps, save_figure
 from tfrnnx.scores.metrics import metrics
 from tfrnnx.serving.saved_model import DEFAULT_METHODS, export
+from tfrnnx.study.scoring import (
+    Scores,
+    Shown,
+    facts_of,
+    fitting,
+    method_parameters,
+    score_network,
+)
 
 _SHOWN = 6
 
 
 def report(
-    model: keras.Model, data: ImageSet, config: TrainConfig, run: Run, verbose: int = 1
+    model: keras.Model, data: DataSet, config: TrainConfig, run: Run, verbose: int = 1
 ) -> dict[str, Any]:
     """Score a trained network on the test sequences and complete its run's folder.
 
@@ -32,48 +37,43 @@ def report(
         verbose: 1 or 2 show a progress bar or its last line, 0 nothing.
 
     Returns:
-        The content of results.json: "test_sequences", "accuracy" and "cosine", the mean over the
-        test sequences of the predicted class's cosine similarity to the mask by method; "epochs"
-        and "seconds" of training.
+        The content of results.json: "test_sequences"; "accuracy", or "mae" of numbers; by the name
+        of the first metric that a study compares networks by, if one fits the task ("cosine" for
+        images in items), its mean over the test sequences by method; "epochs" and "seconds" of
+        training.
 
     Raises:
         OutputError: if a file cannot be written.
     """
-    explainers = {name: Explainer(model, name) for name in DEFAULT_METHODS}
-    sequences = test_sequences(data, config)
-    progress = keras.utils.Progbar(len(sequences), verbose=verbose, unit_name="batch")
-    correct: list[np.ndarray] = []
-    cosines: dict[str, list[np.ndarray]] = {name: [] for name in explainers}
-    for done, (x, label, mask) in enumerate(sequences, 1):
-        for name, explainer in explainers.items():
-            relevance, logits, _ = explainer.explain(x)
-            cosines[name].append(metrics["cosine"](relevance.numpy(), mask.numpy()))
-        correct.append(np.argmax(logits, -1) == label)
-        if verbose:
-            progress.update(done)
-    history = run.read_history()
+    task = data.task(config)
+    chosen = [name for name in fitting(**facts_of(task)) if metrics[name].compared][:1]
+    scores = Scores(model, task, dict.fromkeys(DEFAULT_METHODS, chosen), shown=_SHOWN)
+    score_network(scores, data, config, verbose=verbose)
+    found, history = scores.summary(), run.read_history()
     results = {
-        "test_sequences": len(data.test),
-        "accuracy": float(np.mean(np.concatenate(correct))),
-        "cosine": {name: float(np.mean(np.concatenate(v))) for name, v in cosines.items()},
+        "test_sequences": found["sequences"],
+        task.quality: found[task.quality],
+        **{
+            metric: {name: of_method[metric]["mean"] for name, of_method in found["scores"].items()}
+            for metric in chosen
+        },
         "epochs": len(history),
         "seconds": sum(row["seconds"] for row in history),
     }
-    _draw(explainers, data, config, run)
-    export(model, run.saved_model)
+    _draw(scores.shown, task, run)
+    parameters = {name: method_parameters(name, task) for name in DEFAULT_METHODS}
+    export(model, run.saved_model, list(parameters), **parameters)
     run.write_results(config, results)
     shutil.rmtree(run.checkpoint, ignore_errors=True)
     return results
 
 
-def _draw(explainers: dict[str, Explainer], data: ImageSet, config: TrainConfig, run: Run) -> None:
+def _draw(shown: Shown, task: Task, run: Run) -> None:
     """Draw the first test sequences, explained."""
-    x, label, _ = next(iter(test_sequences(data, config).unbatch().batch(_SHOWN)))
-    explained = {name: explainer.explain(x) for name, explainer in explainers.items()}
-    predicted = next(iter(explained.values())).target.numpy()
     captions = [
-        f"{data.class_names[a]}, predicted {data.class_names[b]}"
-        for a, b in zip(label.numpy(), predicted, strict=True)
+        f"{label}, predicted {predicted}"
+        for label, predicted in zip(shown.label, shown.predicted, strict=True)
     ]
-    relevance = {name: explanation.relevance.numpy() for name, explanation in explained.items()}
-    save_figure(heatmaps(x.numpy(), relevance, captions, config.items), run.heatmap)
+    relevance = {name: as_images(part) for name, part in shown.relevance.items()}
+    figure = heatmaps(as_images(shown.x), relevance, captions, task.items, task.box)
+    save_figure(figure, run.heatmap)

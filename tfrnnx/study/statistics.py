@@ -67,22 +67,23 @@ def differences(groups: Mapping[str, Sequence[float]]) -> list[Difference]:
 
 
 def compare_architectures(results: Results) -> list[dict[str, Any]]:
-    """Return the differences of architectures, for every data set, method and one of SCORES.
+    """Return the differences of architectures, for every data set, method and compared metric.
 
     Returns:
         Rows with "dataset", "method", "metric", the fields of a `Difference`, "accuracy", the
-        difference of the mean accuracies, and "claim", what the poster claims the network `a` to
-        be more explainable for, of its own methods, or None.
+        difference of the mean accuracies (or "mae", of the mean errors), and "claim", what the
+        poster claims the network `a` to be more explainable for, of its own methods and scores, or
+        None.
     """
     rows = []
     for dataset in results.datasets:
-        accuracy = {
+        quality = {
             arch: float(np.mean(list(values.values())))
             for arch in results.archs
-            if (values := results.accuracies(dataset, arch))
+            if (values := results.qualities_of(dataset, arch))
         }
         for method in results.methods:
-            for metric in SCORES:
+            for metric in results.compared:
                 groups = {
                     arch: list(results.scores(dataset, arch, method, metric).values())
                     for arch in results.archs
@@ -93,8 +94,8 @@ def compare_architectures(results: Results) -> list[dict[str, Any]]:
                         "method": method,
                         "metric": metric,
                         **found._asdict(),
-                        "accuracy": accuracy[found.a] - accuracy[found.b],
-                        "claim": _claim(found) if method in _METHODS else None,
+                        results.quality(dataset): quality[found.a] - quality[found.b],
+                        "claim": _claim(found) if method in _METHODS and metric in SCORES else None,
                     }
                     for found in differences(groups)
                 ]
@@ -115,7 +116,7 @@ def compare_methods(results: Results) -> list[dict[str, Any]]:
     """
     rows = []
     for dataset in results.datasets:
-        for metric in SCORES:
+        for metric in results.compared:
             groups = {
                 method: _reactions(results, dataset, method, metric) for method in results.methods
             }

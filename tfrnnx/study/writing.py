@@ -1,10 +1,12 @@
 """Write what a study has found so far: tables, statistics, figures."""
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from matplotlib.figure import Figure
+from tabulate import tabulate
 
 from tfrnnx.errors import StudyError
 from tfrnnx.plots.heatmaps import save_figure
@@ -67,18 +69,24 @@ def write_results(study: Study, config: StudyConfig) -> str:
     )
     with atomic(study.folder / "results.md") as fresh:
         fresh.write_text(text, encoding="utf-8")
-    for name, figure in _figures(study, config, results).items():
+    for name, figure in _figures(study, results).items():
         for suffix in _FORMATS:
             save_figure(figure, study.folder / f"{name}.{suffix}")
     return text
 
 
-def _figures(study: Study, config: StudyConfig, results: Results) -> dict[str, Figure]:
+def _figures(study: Study, results: Results) -> dict[str, Figure]:
     """Return the figures by the names of their files."""
-    drawn = {
-        "figure4": figures.score_bars(results, statistics.SCORES),
-        "accuracy-cosine": figures.accuracy_against(results, "cosine"),
-    }
+    drawn = {}
+    if results.compared:
+        drawn["figure4"] = figures.score_bars(results, results.compared)
+    # By every data set's first metric; data sets that share it share the figure.
+    shared: dict[tuple[str, str], list[str]] = {}
+    for dataset in results.datasets:
+        for metric in [m for m in results.metrics_of(dataset) if m in results.compared][:1]:
+            shared.setdefault((results.quality(dataset), metric), []).append(dataset)
+    for (quality, metric), sets in shared.items():
+        drawn[f"{quality}-{metric}"] = figures.quality_against(results, sets, metric)
     for dataset in results.datasets:
         by_arch = {
             arch: set(cells) for arch in results.archs if (cells := results.of(dataset, arch))
@@ -100,9 +108,10 @@ def _figures(study: Study, config: StudyConfig, results: Results) -> dict[str, F
                 for name in results.methods
                 if all(f"relevance_{name}" in of_arch for of_arch in maps.values())
             ],
-            config.training.items,
+            results.items(dataset),
         )
-        drawn[f"positions-{dataset}"] = figures.item_positions(results, dataset)
+        if results.items(dataset) > 1:
+            drawn[f"positions-{dataset}"] = figures.item_positions(results, dataset)
     return drawn
 
 
@@ -124,7 +133,7 @@ def _text(
             f"Tukey's HSD of the standard deviation over the architectures, {percent} confidence.",
             _table(
                 ("data set", "score", "difference", "", "interval", "p"),
-                [(row["dataset"], row["metric"], *_difference(row)) for row in of_methods],
+                ((row["dataset"], row["metric"], *_difference(row)) for row in of_methods),
             ),
         ]
     if of_architectures:
@@ -141,20 +150,20 @@ def _text(
                     "",
                     "interval",
                     "p",
-                    "accuracy",
+                    *results.qualities,
                     "claim",
                 ),
-                [
+                (
                     (
                         row["dataset"],
                         row["method"],
                         row["metric"],
                         *_difference(row),
-                        f"{row['accuracy']:+.4f}",
+                        *(f"{row[q]:+.4f}" if q in row else "" for q in results.qualities),
                         f"{row['claim']} > 0" if row["claim"] else "",
                     )
                     for row in of_architectures
-                ],
+                ),
             ),
         ]
     return "\n\n".join(parts) + "\n"
@@ -163,27 +172,27 @@ def _text(
 def _table_of_networks(results: Results, summary: list[dict[str, Any]]) -> str:
     rows = []
     for entry in summary:
-        cells = results.of(entry["dataset"], entry["arch"]).values()
+        network = entry["dataset"], entry["arch"]
+        cells = results.of(*network).values()
         training, scoring = (
             sum(cell["seconds"][part] for cell in cells) / len(cells) / 60
             for part in ("training", "scoring")
         )
         rows.append(
             (
-                entry["dataset"],
-                entry["arch"],
+                *network,
                 f"{next(iter(cells))['parameters']:,}",
                 ", ".join(map(str, entry["folds"])),
-                str(max(cells, key=lambda cell: cell["accuracy"])["fold"]),
-                _spread(entry["accuracy"], 4),
+                str(results.best_fold(*network)),
+                *(_spread(entry.get(quality), 4) for quality in results.qualities),
                 f"{sum(cell['epochs'] for cell in cells) / len(cells):.1f}",
                 f"{training:.1f}",
                 f"{scoring:.1f}",
             )
         )
     return _table(
-        ("data set", "network", "parameters", "folds", "best fold", "accuracy", "epochs")
-        + ("training, min", "scoring, min"),
+        ("data set", "network", "parameters", "folds", "best fold", *results.qualities)
+        + ("epochs", "training, min", "scoring, min"),
         rows,
     )
 
@@ -197,6 +206,7 @@ def _table_of_scores(results: Results, summary: list[dict[str, Any]], metric: st
             *(_spread(entry["scores"][name].get(metric), 3) for name in methods),
         )
         for entry in summary
+        if metric in results.metrics_of(entry["dataset"])
     ]
     return _table(("data set", "network", *methods), rows)
 
@@ -219,14 +229,9 @@ def _difference(row: dict[str, Any]) -> tuple[str, str, str, str]:
     )
 
 
-def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a Markdown table whose source is a table, too."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    lines = [header, tuple("-" * max(3, width) for width in widths), *rows]
-    return "\n".join(
-        f"| {' | '.join(text.ljust(max(3, w)) for text, w in zip(line, widths, strict=True))} |"
-        for line in lines
-    )
+    return tabulate(list(rows), header, tablefmt="github", disable_numparse=True)
 
 
 def _finite(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

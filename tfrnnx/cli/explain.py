@@ -33,7 +33,8 @@ from tfrnnx.cli.common import (
 from tfrnnx.data import datasets, load, read_inputs, read_sequences
 from tfrnnx.errors import ConfigError, DataError, InputError
 from tfrnnx.explaining.batches import explain_arrays
-from tfrnnx.explaining.explainer import Explainer, FullExplanation
+from tfrnnx.explaining.explainer import Explainer
+from tfrnnx.explaining.explanation import Explanation
 from tfrnnx.explaining.targets import Target
 from tfrnnx.networks.runs import Run, TrainConfig
 from tfrnnx.networks.training import EVALUATION_BATCH, test_sequences
@@ -203,7 +204,7 @@ def _target() -> Target:
 
 def _draw(
     x: Any,
-    explained: dict[str, FullExplanation],
+    explained: dict[str, Explanation[np.ndarray]],
     captions: list[str],
     items: int,
     box: tuple[float, float] | None,

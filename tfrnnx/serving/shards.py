@@ -25,7 +25,8 @@ from tfrnnx.errors import (
     OutputError,
     TfrnnxError,
 )
-from tfrnnx.explaining.explainer import Explainer, Explanation, FullExplanation
+from tfrnnx.explaining.explainer import Explainer
+from tfrnnx.explaining.explanation import Explanation
 from tfrnnx.explaining.targets import Target
 from tfrnnx.networks.runs import check_same, files_in, read_config, versions
 from tfrnnx.networks.training import EVALUATION_BATCH
@@ -273,7 +274,7 @@ def _explain_shard(plan: _Plan, shard: Path) -> None:
 
 
 def named_arrays(
-    explained: Mapping[str, Explanation | FullExplanation],
+    explained: Mapping[str, Explanation[Any]],
     outputs: Sequence[str],
     target: Target,
 ) -> dict[str, np.ndarray]:

@@ -47,9 +47,9 @@ def report(
     cosines: dict[str, list[np.ndarray]] = {name: [] for name in explainers}
     for done, (x, label, mask) in enumerate(sequences, 1):
         for name, explainer in explainers.items():
-            relevance, logits, _ = explainer.explain(x)
-            cosines[name].append(metrics["cosine"](relevance.numpy(), mask.numpy()))
-        correct.append(np.argmax(logits, -1) == label)
+            explained = explainer.explain(x)
+            cosines[name].append(metrics["cosine"](explained.relevance.numpy(), mask.numpy()))
+        correct.append(np.argmax(explained.logits, -1) == label)
         if verbose:
             progress.update(done)
     history = run.read_history()

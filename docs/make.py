@@ -20,9 +20,10 @@ import tensorflow as tf
 
 import tfrnnx
 from tfrnnx import layers, primitives
-from tfrnnx.explaining.backward import Classes, explain_batch
+from tfrnnx.explaining.backward import explain_batch
 from tfrnnx.explaining.inputs import token_inputs
-from tfrnnx.explaining.targets import Form
+from tfrnnx.explaining.question import Question
+from tfrnnx.explaining.targets import Classes, Form
 from tfrnnx.handlers import functional, supported_layers
 from tfrnnx.primitives.scope import scope
 from tfrnnx.propagation.methods import Method, rules
@@ -188,22 +189,15 @@ def look_at(name: str, shape: tuple[int, ...], call: Callable[[Any], Any]) -> Ro
         model = keras.Model(x, call(x))
         value = tf.ones((1, 3), tf.int32)
     graph = functional(model)
-    nobody = tf.constant([-1])
+    form, nobody = Form(score=_sum), Classes(tf.constant([-1]))
+    question = Question(form, nobody, [value], [None], token_inputs(graph))
     warns = set()
     with watched() as used:
         for method_name, method in example_methods().items():
             if method_name == "expected_gradients":
                 background = np.zeros((1, *value.shape[1:]), value.numpy().dtype)
                 method = tfrnnx.methods[method_name](background=background, samples=1)
-            _, record = explain_batch(
-                graph,
-                method,
-                Form(score=_sum),
-                [value],
-                [None],
-                Classes(nobody, nobody, nobody),
-                tokens=token_inputs(graph),
-            )
+            _, record = explain_batch(graph, method, question)
             used.update(["looked through"] if record.looked_through else [])
             if any(not path.startswith("before") for path in record.negative_inputs):
                 warns.add(method_name)

@@ -17,9 +17,9 @@ TOLERANCE = {"float32": 1e-4, "float64": 1e-11}
 def assert_conserves(explainer, x, dtype):
     """Explain every class of every sample; return the share of positive logits."""
     x, targets = every_class(x.astype(dtype), explainer.classes)
-    relevance, logits, _ = explainer.explain(x, targets)
-    relevance = np.float64(relevance).reshape(len(x), -1)
-    logit = np.take_along_axis(np.float64(logits), targets[:, None], axis=1)[:, 0]
+    explained = explainer.explain(x, targets)
+    relevance = np.float64(explained.relevance).reshape(len(x), -1)
+    logit = np.take_along_axis(np.float64(explained.logits), targets[:, None], axis=1)[:, 0]
     assert (relevance >= 0).all()
     error = np.abs(relevance.sum(axis=1) - np.maximum(0, logit))
     assert (error < TOLERANCE[dtype] * np.maximum(1, logit)).all()

@@ -259,16 +259,20 @@ def test_inside_a_tf_function():
     @tf.function(input_signature=[tf.TensorSpec([None, *SHAPE], tf.float64)])
     def shares(x):
         traces.append(1)
-        relevance, logits, target = explainer.explain(x)
-        again = explainer(x, target)
-        return relevance / tf.reduce_sum(again), logits, explainer(x, 1)
+        explained = explainer.explain(x)
+        again = explainer(x, explained.target)
+        return explained.relevance / tf.reduce_sum(again), explained, explainer(x, 1)
 
     for n in (4, 2):
         x = samples(n, seed=n)
-        relevance, logits, _ = explainer.explain(x)
-        of_all, logits_inside, of_one = shares(x)
+        relevance, logits = explainer(x), explainer.explain(x).logits
+        of_all, inside, of_one = shares(x)
         assert_close(of_all, relevance / tf.reduce_sum(relevance))
-        assert_close(logits_inside, logits)
+        assert isinstance(inside, tfrnnx.Explanation)
+        assert_close(inside.relevance, relevance)
+        assert_close(inside.logits, logits)
+        assert (inside.kind, inside.ledger, inside.layers) == ("images", None, {})
+        np.testing.assert_array_equal(inside.x, x)
         assert_close(of_one, explainer(x, 1))
     assert len(traces) == 1
 

@@ -21,9 +21,10 @@ from twins import (
 )
 
 import tfrnnx
-from tfrnnx.explaining.backward import Classes, explain_batch
+from tfrnnx.explaining.backward import explain_batch
 from tfrnnx.explaining.inputs import token_inputs
-from tfrnnx.explaining.targets import Form
+from tfrnnx.explaining.question import Question
+from tfrnnx.explaining.targets import Classes, Form
 from tfrnnx.handlers import functional
 from tfrnnx.propagation import rules
 from tfrnnx.propagation.methods import get_method
@@ -507,16 +508,9 @@ def eagerly_explained(model, method, xs, targets, ledger=False):
     graph = functional(model)
     inputs = [tf.constant(x) for x in xs]
     index = tf.constant(targets, tf.int32)
-    return explain_batch(
-        graph,
-        method,
-        Form(),
-        inputs,
-        [None] * len(inputs),
-        Classes(index, tf.fill(index.shape, -1), tf.fill(index.shape, -1)),
-        tokens=token_inputs(graph),
-        ledger=ledger,
-    )
+    masks = [None] * len(inputs)
+    question = Question(Form(), Classes(index), inputs, masks, token_inputs(graph))
+    return explain_batch(graph, method, question, ledger=ledger)
 
 
 # What is not default, so that tests are quick.

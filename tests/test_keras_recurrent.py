@@ -139,7 +139,7 @@ def assert_explained(name, case, unroll=True, tolerance=1e-11):
     """Relevance and ledger of the package are those of the reference."""
     model, layer, readout, negative = model_of(name, unroll)
     x, targets = data()
-    full = case.explainer(model, negative, ledger=True).explain_fully(x, targets)
+    full = case.explainer(model, negative, ledger=True).explain(x, targets)
     expected = explained(case.setting, layer, readout, x, targets)
     assert_close(full.relevance, expected["x"], tolerance)
     ledger = full.ledger

@@ -91,10 +91,10 @@ def test_the_thesis_sizes(arch, method):
     model = tfrnnx.build(arch, dtype="float64")
     redraw(model, seed=1, scale=1.2, tilt=0)
     x = samples(1, (12, 28, 7))
-    relevance, logits, target = tfrnnx.Explainer(model, method).explain(x)
-    assert np.max(logits) > 0
-    expected = references(model, arch, x, target.numpy(), method, {})
-    assert relative_error(relevance.numpy(), expected) < 1e-12
+    explained = tfrnnx.Explainer(model, method).explain(x).numpy()
+    assert np.max(explained.logits) > 0
+    expected = references(model, arch, x, explained.target, method, {})
+    assert relative_error(explained.relevance, expected) < 1e-12
 
 
 @pytest.mark.parametrize("method", ["gradient", "sa", "gb", "dtd"])

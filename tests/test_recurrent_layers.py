@@ -177,9 +177,9 @@ def sequences(n=6, seed=0):
 
 
 def assert_conserves(model, x, targets):
-    relevance, logits, _ = tfrnnx.Explainer(model, "dtd").explain(x, targets)
-    relevance = relevance.numpy()
-    logit = np.take_along_axis(logits.numpy(), targets[:, None], axis=1)[:, 0]
+    explained = tfrnnx.Explainer(model, "dtd").explain(x, targets)
+    relevance = explained.relevance.numpy()
+    logit = np.take_along_axis(explained.logits.numpy(), targets[:, None], axis=1)[:, 0]
     assert (logit > 0).any() and (logit < 0).any()
     total = relevance.reshape(len(x), -1).sum(axis=1)
     np.testing.assert_allclose(total, np.maximum(logit, 0), rtol=1e-11, atol=0)
@@ -192,9 +192,9 @@ def assert_conserves(model, x, targets):
 def test_forward_gradient_and_conservation(name):
     model = model_of(name)
     x, targets = sequences()
-    gradient, logits, _ = tfrnnx.Explainer(model, "gradient").explain(x, targets)
-    assert_close(logits, model(x))
-    assert_close(gradient, ordinary_gradient(model, x, targets))
+    explained = tfrnnx.Explainer(model, "gradient").explain(x, targets)
+    assert_close(explained.logits, model(x))
+    assert_close(explained.relevance, ordinary_gradient(model, x, targets))
     assert_conserves(model, x, targets)
 
 
@@ -359,6 +359,6 @@ def test_signed_activations_are_told_of(name):
         explainer = tfrnnx.Explainer(model, "dtd")
     assert len(told) == 1
     # Class 2 has weights > 0: a class without any loses all, which is what is told of.
-    relevance, logits, _ = explainer.explain(data, 2)
-    start = np.maximum(0, logits.numpy()[:, 2])
-    assert_close(tf.reduce_sum(relevance, [1, 2, 3, 4]).numpy(), start, 1e-9)
+    explained = explainer.explain(data, 2)
+    start = np.maximum(0, explained.logits.numpy()[:, 2])
+    assert_close(tf.reduce_sum(explained.relevance, [1, 2, 3, 4]).numpy(), start, 1e-9)

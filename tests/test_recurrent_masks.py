@@ -172,7 +172,7 @@ def test_masked_steps_against_the_reference(backwards, zeroed, case):
         expected.append(r_x)
         steps.append(accounts)
     explainer = CASES[case].explainer(model, ledger=True)
-    full = explainer.explain_fully(values, TARGETS, mask=HOLES)
+    full = explainer.explain(values, TARGETS, mask=HOLES)
     assert_close(full.relevance, np.array(expected), 1e-11)
     assert (full.relevance.numpy()[~HOLES] == 0).all()
     ledger = full.ledger

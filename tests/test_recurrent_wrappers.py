@@ -210,7 +210,7 @@ def test_time_distributed_embeddings():
     plain = with_weights_of(of(Embedding(7, FEATURES)), wrapped)
     x = np.random.default_rng(0).integers(0, 7, (4, 2, 3))
     explainer = CASES["lrp_epsilon"].explainer(wrapped, ledger=True)
-    full = explainer.explain_fully(x, 0)
+    full = explainer.explain(x, 0)
     assert_close(full.relevance, CASES["lrp_epsilon"].explainer(plain)(x, 0))
     np.testing.assert_allclose(full.ledger.total(), full.ledger.start, rtol=0, atol=1e-12)
     with pytest.raises(tfrnnx.errors.InputError, match="tokens"):
@@ -314,7 +314,7 @@ def test_initial_states_that_are_inputs_get_relevance():
     values, targets = data()
     states = [samples(len(values), (UNITS,), seed) for seed in (3, 4)]
     explainer = case.explainer(model, ledger=True)
-    full = explainer.explain_fully([values, *states], targets)
+    full = explainer.explain([values, *states], targets)
     layer = reference.Layer(reference.lstm_cell(lstm.get_weights()))
     readout = reference.Readout(*model.get_layer("readout").get_weights())
     expected = []
@@ -341,7 +341,7 @@ def test_stateful_layers_are_read_and_not_moved(layer):
     before = [state.numpy() for state in stateful.states]
     weights = [weight.numpy() for weight in model.weights]
     case = CASES["lrp_epsilon large"]
-    full = case.explainer(model, ledger=True).explain_fully(values, targets)
+    full = case.explainer(model, ledger=True).explain(values, targets)
     for variable, value in zip([*stateful.states, *model.weights], before + weights, strict=True):
         np.testing.assert_array_equal(variable.numpy(), value)
     # As a layer that is given these states.

@@ -34,10 +34,11 @@ def test_forward_and_weights_are_untouched(arch, method):
     before = state()
     explainer = tfrnnx.Explainer(model, method)
     assert state() == before
-    relevance, logits, _ = explainer.explain(x)
+    explained = explainer.explain(x)
+    relevance = explained.relevance
     assert relevance.shape == x.shape and relevance.dtype == x.dtype
     assert state() == before
-    assert_close(logits, model(x), 1e-6)
+    assert_close(explained.logits, model(x), 1e-6)
 
 
 @pytest.mark.parametrize("method", ["gb", "dtd"])

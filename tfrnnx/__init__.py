@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from tfrnnx import errors, layers, primitives
 from tfrnnx.data import datasets
 from tfrnnx.explaining.batches import explain
-from tfrnnx.explaining.explainer import Explainer, Explanation, FullExplanation
+from tfrnnx.explaining.explainer import Explainer
+from tfrnnx.explaining.explanation import Explanation
 from tfrnnx.explaining.ledger import Ledger
 from tfrnnx.explaining.targets import Target
 from tfrnnx.handlers import register_layer, supported_layers
@@ -40,7 +41,6 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "Explainer",
     "Explanation",
-    "FullExplanation",
     "Ledger",
     "Method",
     "Rules",

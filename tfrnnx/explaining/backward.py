@@ -1,13 +1,16 @@
 """One explanation of a batch: the model run with a method, and the way back to its inputs."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeAlias
 
 import keras
 import tensorflow as tf
 
 from tfrnnx.errors import ConfigError
-from tfrnnx.explaining.targets import Form, Start, start_of
+from tfrnnx.explaining.arrays import Nested
+from tfrnnx.explaining.question import Question
+from tfrnnx.explaining.start import Start, start_of
 from tfrnnx.handlers import run_model
 from tfrnnx.primitives.scope import Record, Sample, Source, explaining
 from tfrnnx.propagation.methods import Method
@@ -27,7 +30,7 @@ class Result(NamedTuple):
     """
 
     relevance: list[tf.Tensor]
-    outputs: Any
+    outputs: Nested[tf.Tensor]
     target: tf.Tensor
     layers: dict[str, list[tf.Tensor]]
     start: tf.Tensor
@@ -35,35 +38,20 @@ class Result(NamedTuple):
     initial_states: dict[str, tf.Tensor]
 
 
-class Classes(NamedTuple):
-    """The target of every sample; int32 (batch,) each.
-
-    Attributes:
-        index: the class, -1 for the predicted one.
-        contrast: the other class, if the form has one.
-        step: the time step, if the form has one; negative ones count from the end.
-    """
-
-    index: tf.Tensor
-    contrast: tf.Tensor
-    step: tf.Tensor
+Embed: TypeAlias = Callable[[Any], tf.Tensor]  # makes values of inputs
 
 
 class _Pass(NamedTuple):
     record: Record
-    outputs: Any
+    outputs: Nested[tf.Tensor]
     tape: tf.GradientTape
 
 
 def explain_batch(
     graph: keras.Model,
     method: Method,
-    form: Form,
-    inputs: Sequence[tf.Tensor],
-    masks: Sequence[tf.Tensor | None],
-    classes: Classes,
+    question: Question,
     *,
-    tokens: frozenset[int],
     layers: Sequence[str] = (),
     ledger: bool = False,
 ) -> tuple[Result, Record]:
@@ -72,36 +60,31 @@ def explain_batch(
     Args:
         graph: the model as a graph of layers.
         method: that explains.
-        form: of the target.
-        inputs: one tensor for each input of the model.
-        masks: of each input, bool (batch, steps), or None.
-        classes: the target of every sample.
-        tokens: numbers of the inputs that are tokens.
+        question: of tensors.
         layers: paths of layers at whose outputs relevance is read too.
         ledger: account for all relevance.
 
     Returns:
         The result, and what was found out.
     """
-    batch = tf.shape(inputs[0])[0] if ledger else None
-    first = _forward(graph, method, inputs, masks, tokens, batch)
-    start = _start(form, method, first.outputs, classes)
+    batch = tf.shape(question.inputs[0])[0] if ledger else None
+    first = _forward(graph, method, question, batch)
+    start = start_of(question, first.outputs, method)
     if method.sampler is not None:
-        classes = classes._replace(index=start.target)
-        relevance = _sampled(graph, method, form, inputs, masks, classes, tokens)
+        # Its points are explained for the class that is predicted at x itself.
+        there = replace(question, classes=question.classes._replace(index=start.target))
+        relevance = _sampled(graph, method, there)
         result = Result(
             relevance, first.outputs, start.target, {}, tf.zeros_like(start.score), {}, {}
         )
         return result, first.record
-    return _backward(first, method, start, inputs, layers), first.record
+    return _backward(first, method, start, question.inputs, layers), first.record
 
 
 def _forward(
     graph: keras.Model,
     method: Method,
-    inputs: Sequence[tf.Tensor],
-    masks: Sequence[tf.Tensor | None],
-    tokens: frozenset[int],
+    question: Question,
     batch: tf.Tensor | None = None,
     sample: Sample | None = None,
 ) -> _Pass:
@@ -110,8 +93,9 @@ def _forward(
         explaining(method, tape, batch, sample) as record,
     ):
         points = []
-        for number, (x, mask) in enumerate(zip(inputs, masks, strict=True)):
-            if x.dtype.is_floating and number not in tokens:
+        inputs = zip(question.inputs, question.masks, strict=True)
+        for number, (x, mask) in enumerate(inputs):
+            if tf.as_dtype(x.dtype).is_floating and number not in question.tokens:
                 x = record.enter(x, number, Source.BOX)
             else:
                 x = tf.identity(x)
@@ -121,16 +105,6 @@ def _forward(
             points.append(x)
         outputs = run_model(graph, keras.tree.pack_sequence_as(graph.input, points))
     return _Pass(record, outputs, tape)
-
-
-def _start(form: Form, method: Method, outputs: Any, classes: Classes) -> Start:
-    return start_of(
-        form,
-        outputs,
-        *classes,
-        relevance=method.propagates_relevance,
-        positive=method.positive_start,
-    )
 
 
 def _backward(
@@ -208,26 +182,18 @@ def _relevance(
     ]
 
 
-def _sampled(
-    graph: keras.Model,
-    method: Method,
-    form: Form,
-    inputs: Sequence[tf.Tensor],
-    masks: Sequence[tf.Tensor | None],
-    classes: Classes,
-    tokens: frozenset[int],
-) -> list[tf.Tensor]:
+def _sampled(graph: keras.Model, method: Method, question: Question) -> list[tf.Tensor]:
     """Return the sum over the sampler's points, one after the other."""
     sampler = method.sampler
     assert sampler is not None
 
     def at(index: tf.Tensor) -> list[tf.Tensor]:
-        def sample(value: tf.Tensor, number: int, embed: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        def sample(value: tf.Tensor, number: int, embed: Embed) -> tuple[tf.Tensor, tf.Tensor]:
             return sampler.sample(index, value, number, embed)
 
-        run = _forward(graph, method, inputs, masks, tokens, sample=sample)
-        start = _start(form, method, run.outputs, classes)
-        return _backward(run, method, start, inputs, ()).relevance
+        run = _forward(graph, method, question, sample=sample)
+        start = start_of(question, run.outputs, method)
+        return _backward(run, method, start, question.inputs, ()).relevance
 
     def body(index: tf.Tensor, sums: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
         return index + 1, [a + b for a, b in zip(sums, at(index), strict=True)]

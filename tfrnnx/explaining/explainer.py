@@ -2,11 +2,10 @@
 
 import functools
 import threading
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfrnnx.errors import (
@@ -17,60 +16,25 @@ from tfrnnx.errors import (
     UnsupportedLayerError,
     tell,
 )
-from tfrnnx.explaining.backward import Classes, Result, explain_batch
-from tfrnnx.explaining.inputs import Inputs, InputSpec, token_inputs
+from tfrnnx.explaining.arrays import Inputs, Nested
+from tfrnnx.explaining.backward import Result, explain_batch
+from tfrnnx.explaining.compiled import Compiled
+from tfrnnx.explaining.explanation import Explanation
+from tfrnnx.explaining.inputs import Checked, InputSpec
 from tfrnnx.explaining.ledger import Ledger
-from tfrnnx.explaining.targets import PREDICTED, Form, classes_of, form_of, output_names, steps_of
+from tfrnnx.explaining.question import Question
+from tfrnnx.explaining.targets import (
+    AnyTarget,
+    Classes,
+    Form,
+    check_length,
+    check_target,
+    classes_of,
+    form_of,
+    output_names,
+)
 from tfrnnx.handlers import functional
-from tfrnnx.primitives.scope import Record
 from tfrnnx.propagation.methods import Method, get_method
-
-
-class Explanation(NamedTuple):
-    """What an explainer computes for a batch.
-
-    Attributes:
-        relevance: of the input's shape, a float for each value; as nested as the input.
-        logits: the model's output, a final softmax or sigmoid looked through; (batch, classes) of
-            a classifier.
-        target: the explained class of every sample, int32 (batch,); -1 where a callable is
-            explained.
-    """
-
-    relevance: Any
-    logits: Any
-    target: Any
-
-
-class FullExplanation(NamedTuple):
-    """An explanation with what else was asked for.
-
-    Attributes:
-        relevance: as of `Explanation`, likewise logits and target.
-        layers: relevance at the output of each named layer, in the output's shape; a list of
-            arrays for a layer that is used more than once, or has several outputs.
-        ledger: where all relevance went, or None.
-    """
-
-    relevance: Any
-    logits: Any
-    target: Any
-    layers: dict[str, Any]
-    ledger: Ledger | None
-
-
-class _Compiled(NamedTuple):
-    """What is compiled for one form of target.
-
-    Attributes:
-        function: (inputs, masks that are given, classes) -> what `explain_batch` returns.
-        trace: its only one.
-        lost_masks: names of the layers that lose a mask in it.
-    """
-
-    function: Any
-    trace: Any
-    lost_masks: list[str]
 
 
 class Explainer:
@@ -138,10 +102,8 @@ class Explainer:
         self.ledger = ledger
         self.jit_compile = jit_compile
         self._graph = functional(model)
-        self._inputs = InputSpec(self._graph, token_inputs(self._graph))
-        if self.method.box is not None:
-            self._inputs.box = (*self.method.box, self.method.name)
-        self._functions: dict[Any, _Compiled] = {}
+        self._inputs = InputSpec(self._graph, self.method)
+        self._functions: dict[tuple[Form, tuple[bool, ...]], Compiled] = {}
         self._lock = threading.Lock()
         self._trace()
 
@@ -161,7 +123,9 @@ class Explainer:
         """How many classes the model's first output has."""
         return classes_of(Form(), self._graph)
 
-    def __call__(self, x: Any, target: Any = None, *, mask: Any = None) -> Any:
+    def __call__(
+        self, x: Inputs, target: AnyTarget = None, *, mask: Inputs | None = None
+    ) -> Nested[tf.Tensor]:
         """Return the relevance of the target at every value of x.
 
         Args:
@@ -182,75 +146,119 @@ class Explainer:
                 a surrounding `tf.function` have no values yet: `tf.errors.InvalidArgumentError`
                 when it runs.
         """
-        return self.explain(x, target, mask=mask).relevance
+        _, relevance = self._run(self.check(x, target, mask=mask))
+        return self._inputs.like(x, relevance)
 
-    def explain(self, x: Any, target: Any = None, *, mask: Any = None) -> Explanation:
-        """Return relevance, logits and the target used, as tensors. As `__call__` otherwise."""
-        result, relevance = self._explain(x, target, mask)
-        return Explanation(relevance, result.outputs, result.target)
+    def explain(
+        self, x: Inputs, target: AnyTarget = None, *, mask: Inputs | None = None
+    ) -> Explanation[tf.Tensor]:
+        """Return the relevance and all else that was asked for, as tensors.
 
-    def explain_fully(self, x: Any, target: Any = None, *, mask: Any = None) -> FullExplanation:
-        """Return as `explain`, and the relevance of the layers and the ledger asked for."""
-        result, relevance = self._explain(x, target, mask)
-        layers = {name: r[0] if len(r) == 1 else r for name, r in result.layers.items()}
-        ledger = None
-        if self.ledger:
-            axes = [range(1, r.shape.rank) for r in result.relevance]
-            inputs = {
-                name: tf.reduce_sum(tf.cast(r, tf.float64), list(axis))
-                for name, r, axis in zip(self._inputs.names, result.relevance, axes, strict=True)
-            }
-            ledger = Ledger(result.start, inputs, result.taken, result.initial_states)
-        return FullExplanation(relevance, result.outputs, result.target, layers, ledger)
-
-    def check(self, x: Any, target: Any = None, *, mask: Any = None) -> int | None:
-        """Check x and target as a call would; return how many samples there are.
+        Args:
+            x: as for a call, likewise target and mask.
+            target: what is explained.
+            mask: of the steps to read.
 
         Raises:
-            InputError: as `__call__`.
+            InputError: as a call; and of an explainer with a ledger inside of a `tf.function`.
+        """
+        return self.answer(self.check(x, target, mask=mask), x)
+
+    def check(self, x: Inputs, target: AnyTarget = None, *, mask: Inputs | None = None) -> Question:
+        """Check x and target as a call does, without explaining them.
+
+        Raises:
+            InputError: as a call.
         """
         inputs = self._inputs.check(x, mask)
-        self._target(target, inputs)
-        return inputs.samples
+        form, classes = check_target(target, self._graph)
+        check_length(form, classes, inputs.samples, self._graph)
+        return self._question(inputs, form, classes)
 
-    def unfit_target(self, received: str) -> InputError:
-        """Return the error for a target that is not what is expected."""
-        return InputError(f"{_expected('target', range(self.classes))} Received: {received}")
+    def check_batches(
+        self, batches: Iterable[Inputs], target: AnyTarget = None
+    ) -> Iterator[tuple[Question, Inputs]]:
+        """Check batches as they come, and the target of all their samples at once, before.
 
-    def _explain(self, x: Any, target: Any, mask: Any) -> tuple[Result, Any]:
-        inputs = self._inputs.check(x, mask)
-        form, classes = self._target(target, inputs)
-        compiled = self._function(form, tuple(mask is not None for mask in inputs.masks))
-        if any(inputs.ragged) and compiled.lost_masks:
+        Returns:
+            An iterator over the question of every batch, and the batch.
+
+        Raises:
+            InputError: as a call; and of the iterator, for a target of fewer or more samples.
+        """
+        return self._checked(batches, *check_target(target, self._graph))
+
+    def _checked(
+        self, batches: Iterable[Inputs], form: Form, classes: Classes
+    ) -> Iterator[tuple[Question, Inputs]]:
+        start = 0
+        for x in batches:
+            inputs = self._inputs.check(x)
+            stop = start + (inputs.samples or 0)
+            check_length(form, classes, stop, self._graph, more=True)
+            yield self._question(inputs, form, classes.part(slice(start, stop))), x
+            start = stop
+        check_length(form, classes, start, self._graph)
+
+    def _question(self, inputs: Checked, form: Form, classes: Classes) -> Question:
+        return Question(form, classes, inputs.values, inputs.masks, self._inputs.tokens)
+
+    def answer(self, question: Question, x: Inputs) -> Explanation[tf.Tensor]:
+        """Explain what was checked.
+
+        Args:
+            question: that was asked, or a part of it.
+            x: as it was given: what is found is nested as it is.
+
+        Raises:
+            InputError: for ragged tensors of a model that loses their masks; of an explainer with
+                a ledger inside of a `tf.function`.
+        """
+        if self.ledger and not tf.executing_eagerly():
+            raise InputError(
+                "Expected an explainer with a ledger to be used outside of a tf.function, where "
+                "values are known. Received: tensors without values; call the explainer itself, "
+                "for relevance alone"
+            )
+        result, relevance = self._run(question)
+        return Explanation(
+            self._inputs.like(x, relevance),
+            result.outputs,
+            result.target,
+            {name: r[0] if len(r) == 1 else r for name, r in result.layers.items()},
+            self._ledger(result) if self.ledger else None,
+            x,
+            self._inputs.like(x, self._inputs.kinds),
+        )
+
+    def _run(self, question: Question) -> tuple[Result, list[tf.Tensor | tf.RaggedTensor]]:
+        """Return what the model's run gives, and the relevance of each input, ragged as it is."""
+        ragged = [isinstance(x, tf.RaggedTensor) for x in question.inputs]
+        masked = [
+            is_ragged or mask is not None
+            for is_ragged, mask in zip(ragged, question.masks, strict=True)
+        ]
+        compiled = self._compiled(question.form, tuple(masked))
+        if any(ragged) and compiled.lost_masks:
             lost = ", ".join(compiled.lost_masks)
             received = f"RaggedTensor, whose mask {lost} loses; pad it, with no mask"
-            raise self._inputs.unfit(inputs.ragged.index(True), received)
-        given = [mask for mask in inputs.masks if mask is not None]
-        # TensorFlow looks up by the arguments which trace a function needs, for longer than a small
-        # batch takes. There is one.
-        eagerly = tf.config.functions_run_eagerly()
-        function = compiled.function if eagerly else compiled.trace
-        result = function(inputs.values, given, classes)
+            raise self._inputs.unfit(ragged.index(True), received)
+        asked = self._inputs.tensors(question)
+        result = compiled(asked)
         parts = [
             tf.RaggedTensor.from_tensor(r, tf.reduce_sum(tf.cast(mask, tf.int32), 1))
-            if ragged
+            if is_ragged
             else r
-            for r, mask, ragged in zip(result.relevance, inputs.masks, inputs.ragged, strict=True)
+            for r, mask, is_ragged in zip(result.relevance, asked.masks, ragged, strict=True)
         ]
-        return result, self._inputs.like(x, parts)
+        return result, parts
 
-    def _target(self, target: Any, inputs: Inputs) -> tuple[Form, Classes]:
-        """Return the form of a target, and the target of every sample."""
-        form, given = form_of(target, self._graph)
-        x = inputs.values[0]
-        classes = range(1 if form.score is not None else classes_of(form, self._graph))
-        steps = steps_of(form, self._graph) if form.steps else None
-        step_range = range(-(2**31), 2**31) if steps is None else range(-steps, steps)
-        return form, Classes(
-            _for_every_sample("target", given.index, classes, x),
-            _for_every_sample("contrast", given.contrast, classes, x),
-            _for_every_sample("step", given.step, step_range, x),
-        )
+    def _ledger(self, result: Result) -> Ledger:
+        inputs = {
+            name: tf.reduce_sum(tf.cast(r, tf.float64), list(range(1, r.shape.rank)))
+            for name, r in zip(self._inputs.names, result.relevance, strict=True)
+        }
+        return Ledger(result.start, inputs, result.taken, result.initial_states)
 
     def _trace(self) -> None:
         outputs = self._graph.outputs
@@ -266,130 +274,37 @@ class Explainer:
                 "Expected a keras.Model of one or several outputs of floats, (batch, classes) or "
                 f"(batch, steps, classes). Received: {shapes}"
             )
-        self._function(form, (False,) * len(self._inputs.specs))
-        self._tell()
+        found = self._compiled(form, (False,) * len(self._inputs.specs))
+        self._inputs.vocabularies.update(found.vocabularies)
+        self._tell(found)
 
-    def _function(self, form: Form, masked: tuple[bool, ...]) -> "_Compiled":
-        """Return what `_compiled` makes for a form of target, made once."""
-        key = (form, masked)
+    def _compiled(self, form: Form, masked: tuple[bool, ...]) -> Compiled:
+        """Return what is compiled for a form of target and these masks, made once."""
         with self._lock:
-            if key not in self._functions:
-                self._functions[key] = self._compiled(form, masked)
-            return self._functions[key]
+            if (form, masked) not in self._functions:
+                run = functools.partial(
+                    explain_batch,
+                    self._graph,
+                    self.method,
+                    layers=self.layers,
+                    ledger=self.ledger,
+                )
+                made = Compiled(run, form, self._inputs, masked, jit_compile=self.jit_compile)
+                self._functions[form, masked] = made
+            return self._functions[form, masked]
 
-    def _compiled(self, form: Form, masked: tuple[bool, ...]) -> "_Compiled":
-        lost_masks: list[str] = []
-        specs = self._inputs.specs
-        batch = specs[0].shape[0]
-        ints = tf.TensorSpec([batch], tf.int32)
-        masks = [
-            tf.TensorSpec([batch, spec.shape[1] if spec.shape.rank > 1 else None], tf.bool)
-            for spec, has_mask in zip(specs, masked, strict=True)
-            if has_mask
-        ]
-
-        def run(
-            inputs: list[tf.Tensor],
-            given: list[tf.Tensor],
-            classes: Classes,
-        ) -> Result:
-            left = iter(given)
-            result, record = explain_batch(
-                self._graph,
-                self.method,
-                form,
-                inputs,
-                [next(left) if has_mask else None for has_mask in masked],
-                classes,
-                tokens=self._inputs.tokens,
-                layers=self.layers,
-                ledger=self.ledger,
-            )
-            self._note(record)
-            lost_masks[:] = dict.fromkeys(record.lost_masks)
-            return result
-
-        # autograph=False: it would wrap our exceptions in its own multi-line message.
-        function = tf.function(
-            run,
-            input_signature=[specs, masks, Classes(ints, ints, ints)],
-            autograph=False,
-            jit_compile=self.jit_compile,
-        )
-        return _Compiled(function, function.get_concrete_function(), lost_masks)
-
-    def _note(self, record: Record) -> None:
-        """Keep what a trace found out."""
-        self._negative_inputs = tuple(dict.fromkeys(record.negative_inputs))
-        self._looked_through = tuple(dict.fromkeys(record.looked_through))
-        for entry in record.entries:
-            if entry.vocabulary is not None:
-                self._inputs.vocabularies[entry.number] = entry.vocabulary
-
-    def _tell(self) -> None:
+    def _tell(self, found: Compiled) -> None:
         """Warn, once, of what a user should know."""
-        if self._negative_inputs:
+        if found.negative_inputs:
             tell(
                 f"Method {self.method.name!r} assumes activations >= 0, and the inputs of "
-                f"{', '.join(self._negative_inputs)} can be negative: relevance there has no "
+                f"{', '.join(found.negative_inputs)} can be negative: relevance there has no "
                 "meaning that the method was derived for. lrp_epsilon and lrp_alpha_beta fit.",
                 NegativeInputWarning,
             )
-        if self._looked_through:
+        if found.looked_through:
             tell(
-                f"The softmax or sigmoid of {', '.join(self._looked_through)} at the model's end "
+                f"The softmax or sigmoid of {', '.join(found.looked_through)} at the model's end "
                 "is looked through: what is explained is the logit before it.",
                 LogitWarning,
             )
-
-
-def _expected(name: str, allowed: range) -> str:
-    none = "None, " if name == "target" else ""
-    return (
-        f"Expected {name} to be {none}an int in [{allowed[0]}, {allowed[-1]}], or one such int a "
-        "sample."
-    )
-
-
-@functools.lru_cache(maxsize=16)
-def _predicted(samples: int) -> tf.Tensor:
-    return tf.constant(PREDICTED, tf.int32, [samples])
-
-
-def _for_every_sample(name: str, given: Any, allowed: range, x: tf.Tensor) -> tf.Tensor:
-    """Return an int for every sample of x, int32 (batch,); -1 where none is given.
-
-    Raises:
-        InputError: for ints that are not allowed, or not one a sample.
-    """
-    expected = _expected(name, allowed)
-
-    def unfit(received: str) -> InputError:
-        return InputError(f"{expected} Received: {received}")
-
-    if given is None:
-        if tf.executing_eagerly():
-            return _predicted(x.shape[0])
-        return tf.fill(tf.shape(x)[:1], PREDICTED)
-    value = given
-    if not tf.is_tensor(value):
-        try:
-            value = np.asarray(given)
-        except ValueError:  # ragged
-            raise unfit(repr(given)) from None
-        if value.dtype.kind not in "iu":
-            raise unfit(repr(value.tolist()))
-    elif not value.dtype.is_integer:
-        raise unfit(f"dtype {value.dtype.name}")
-    if len(value.shape) and not x.shape[:1].is_compatible_with(value.shape):
-        raise unfit(f"shape {tuple(value.shape)} for {x.shape[0]} samples")
-    # Compared before the cast to int32, which would wrap a large int64 around.
-    if tf.executing_eagerly():
-        value = np.asarray(value)  # NumPy: a call shall cost no more than what it computes
-        if not np.all((value >= allowed[0]) & (value <= allowed[-1])):
-            raise unfit(np.array2string(value, threshold=8))
-        return tf.constant(np.broadcast_to(value.astype(np.int32), x.shape[:1]))
-    value = tf.cast(value, tf.int64)
-    inside = (value >= allowed[0]) & (value <= allowed[-1])
-    tf.debugging.Assert(tf.reduce_all(inside), [expected])
-    return tf.broadcast_to(tf.cast(value, tf.int32), tf.shape(x)[:1])

@@ -1,6 +1,8 @@
 """What a model takes: checks that say what was expected, and conversions to tensors and back."""
 
+import functools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import keras
@@ -8,20 +10,22 @@ import numpy as np
 import tensorflow as tf
 
 from tfrnnx.errors import InputError, UnsupportedLayerError
+from tfrnnx.explaining.arrays import Inputs, Kind, Tensor
+from tfrnnx.explaining.question import Question
+from tfrnnx.explaining.targets import PREDICTED, Classes
+from tfrnnx.propagation.methods import Method
 
 
-class Inputs(NamedTuple):
-    """Checked inputs.
+class Checked(NamedTuple):
+    """Inputs that were checked, as arrays.
 
     Attributes:
-        values: one tensor for each input of the model.
+        values: an array, tensor or ragged tensor for each input of the model.
         masks: of each, bool (batch, steps), or None.
-        ragged: whether each was a ragged tensor.
     """
 
-    values: list[tf.Tensor]
-    masks: list[tf.Tensor | None]
-    ragged: list[bool]
+    values: list[Tensor]
+    masks: list[np.ndarray | tf.Tensor | None]
 
     @property
     def samples(self) -> int | None:
@@ -34,23 +38,22 @@ class InputSpec:
 
     Args:
         graph: the model as a graph of layers.
-        tokens: numbers of the inputs that are tokens.
+        method: that explains.
 
     Attributes:
         specs: shape and dtype of each input.
         names: of the inputs.
         tokens: numbers of the inputs that are tokens.
         vocabularies: how many tokens there are, by the number of the input.
-        box: (low, high) and the name of the method that asks for it, or None.
     """
 
-    def __init__(self, graph: keras.Model, tokens: frozenset[int]) -> None:
+    def __init__(self, graph: keras.Model, method: Method) -> None:
         inputs = graph.inputs
         self.specs = [tf.TensorSpec(x.shape, x.dtype) for x in inputs]
         self.names = [x._keras_history.operation.name for x in inputs]
-        self.tokens = tokens
+        self.tokens = token_inputs(graph)
         self.vocabularies: dict[int, int] = {}
-        self.box: tuple[float, float, str] | None = None
+        self._method = method
         for number, spec in enumerate(self.specs):
             if not (spec.dtype.is_floating or spec.dtype.is_integer or spec.dtype.is_bool):
                 raise UnsupportedLayerError(
@@ -58,8 +61,23 @@ class InputSpec:
                     f"{self.names[number]!r} of {spec.dtype.name}"
                 )
 
-    def check(self, x: Any, mask: Any = None) -> Inputs:
-        """Return x as tensors of the model's inputs.
+    @property
+    def kinds(self) -> list[Kind | None]:
+        """What the values of each input are."""
+        by_rank: dict[int | None, Kind] = {3: "series", 4: "images"}
+        return [
+            "tokens"
+            if number in self.tokens
+            else by_rank.get(spec.shape.rank)
+            if spec.dtype.is_floating
+            else None
+            for number, spec in enumerate(self.specs)
+        ]
+
+    def check(self, x: Inputs, mask: Inputs | None = None) -> Checked:
+        """Return x as a list of the model's inputs.
+
+        What is no array becomes one; arrays and tensors stay as they are.
 
         Args:
             x: an array or tensor; of several inputs, a list or tuple, or a dict by their names.
@@ -69,28 +87,35 @@ class InputSpec:
             InputError: for another structure, shape or dtype, or values that are not finite,
                 outside the method's box or no tokens.
         """
-        given = self._as_list(x)
-        masks = [None] * len(given) if mask is None else self._as_list(mask)
-        values, ragged = [], []
-        for number, part in enumerate(given):
-            is_ragged = isinstance(part, tf.RaggedTensor)
-            if is_ragged:
-                lengths = part.row_lengths()
-                part = part.to_tensor()
-                masks[number] = tf.sequence_mask(lengths, tf.shape(part)[1])
+        values = [self._value(number, part) for number, part in enumerate(self._as_list(x))]
+        masks: list[Any] = [None] * len(values) if mask is None else self._as_list(mask)
+        for number, value in enumerate(values):
+            if isinstance(value, tf.RaggedTensor):
+                masks[number] = None  # its own
             elif masks[number] is not None:
-                masks[number] = self._mask(number, masks[number], part)
-            values.append(self._value(number, part, is_ragged))
-            ragged.append(is_ragged)
+                masks[number] = self._mask(masks[number], value)
         batches = {value.shape[0] for value in values} - {None}
         if len(batches) > 1:
             raise InputError(
                 "Expected as many samples of every input. Received: "
                 f"{', '.join(str(value.shape[0]) for value in values)}"
             )
-        return Inputs(values, masks, ragged)
+        return Checked(values, masks)
 
-    def like(self, x: Any, parts: Sequence[Any]) -> Any:
+    def tensors(self, question: Question) -> Question:
+        """Return a question of arrays as one of tensors, with which the model can be run."""
+        inputs, masks = [], []
+        for x, mask, spec in zip(question.inputs, question.masks, self.specs, strict=True):
+            if isinstance(x, tf.RaggedTensor):
+                x, mask = _padded(x, spec)
+            elif mask is not None:
+                mask = tf.convert_to_tensor(mask)
+            inputs.append(tf.cast(x, spec.dtype))
+            masks.append(mask)
+        classes = Classes(*(_for_every_sample(value, inputs[0]) for value in question.classes))
+        return replace(question, classes=classes, inputs=inputs, masks=masks)
+
+    def like(self, x: Inputs, parts: Sequence[Any]) -> Any:
         """Return one part for each input, as nested as x."""
         if isinstance(x, dict) and len(self.specs) > 1:
             return dict(zip(self.names, parts, strict=True))
@@ -98,7 +123,7 @@ class InputSpec:
             return type(x)(parts) if type(x) in (list, tuple) else list(parts)
         return parts[0] if len(parts) == 1 else list(parts)
 
-    def _as_list(self, x: Any) -> list[Any]:
+    def _as_list(self, x: Inputs) -> list[Any]:
         count = len(self.specs)
         if count == 1:
             return [x]
@@ -113,18 +138,17 @@ class InputSpec:
             f"Received: {received}{size}"
         )
 
-    def _mask(self, number: int, mask: Any, x: Any) -> tf.Tensor:
-        mask = tf.convert_to_tensor(mask)
-        steps = tuple(np.shape(x))[:2] if not tf.is_tensor(x) else x.shape[:2]
-        if mask.dtype != tf.bool or not mask.shape.is_compatible_with(steps):
+    def _mask(self, mask: Any, x: Tensor) -> np.ndarray | tf.Tensor:
+        mask = mask if tf.is_tensor(mask) else np.asarray(mask)
+        steps = tf.TensorShape(x.shape[:2])
+        if mask.dtype.name != "bool" or not steps.is_compatible_with(mask.shape):
             raise InputError(
                 f"Expected mask to be bool (batch, steps) = {tuple(steps)}. Received: "
                 f"{mask.dtype.name} of shape {tuple(mask.shape)}"
             )
         return mask
 
-    def _value(self, number: int, x: Any, is_ragged: bool) -> tf.Tensor:
-        spec = self.specs[number]
+    def _value(self, number: int, x: Any) -> Tensor:
         fits = self._kinds(number)
         if isinstance(x, tf.SparseTensor):
             raise self.unfit(number, type(x).__name__)
@@ -141,30 +165,42 @@ class InputSpec:
             or (x.dtype.is_bool and "b" in fits)
         ):
             raise self.unfit(number, f"dtype {x.dtype.name}")
-        if not spec.shape.is_compatible_with(x.shape):
-            lacks_batch = spec.shape[1:].is_compatible_with(x.shape)
-            hint = "; add a batch axis, x[None]" if lacks_batch else ""
-            kind = "RaggedTensor of " if is_ragged else ""
-            raise self.unfit(number, f"{kind}shape {shape_said(x.shape)}{hint}")
-        x = tf.cast(x, spec.dtype)
-        self._check_values(number, x)
+        self._check_shape(number, x)
+        self._check_values(number, x.flat_values if isinstance(x, tf.RaggedTensor) else x)
         return x
 
+    def _check_shape(self, number: int, x: Any) -> None:
+        expected, shape, kind = self.specs[number].shape, x.shape, ""
+        if isinstance(x, tf.RaggedTensor):
+            kind = "RaggedTensor of "
+            if tf.executing_eagerly():  # as it is when it is padded
+                shape = tf.TensorShape(x.bounding_shape().numpy())
+        if not expected.is_compatible_with(shape):
+            lacks_batch = expected[1:].is_compatible_with(shape)
+            hint = "; add a batch axis, x[None]" if lacks_batch else ""
+            raise self.unfit(number, f"{kind}shape {shape_said(shape)}{hint}")
+
     def _kinds(self, number: int) -> str:
+        """Return which dtypes an input can have, as NumPy's letters."""
         dtype = self.specs[number].dtype
         if number in self.tokens:
             return "iuf" if dtype.is_floating else "iu"
         return "f" if dtype.is_floating else "b" if dtype.is_bool else "iu"
 
-    def _check_values(self, number: int, x: tf.Tensor) -> None:
-        if 0 in x.shape or x.dtype.is_bool:
+    def _check_values(self, number: int, x: Any) -> None:
+        spec = self.specs[number]
+        if 0 in x.shape or spec.dtype.is_bool:
             return
-        if tf.executing_eagerly():
+        if tf.executing_eagerly() or not tf.is_tensor(x):
             # NumPy, without a copy on the CPU: its minimum and maximum are NaN if a value is.
             values = np.asarray(x)
             lowest, highest = values.min(), values.max()
+            if spec.dtype.is_floating and values.dtype != spec.dtype.as_numpy_dtype:
+                with np.errstate(over="ignore"):  # what is too large for the model becomes Inf
+                    lowest, highest = (spec.dtype.as_numpy_dtype(v) for v in (lowest, highest))
             finite = np.isfinite(lowest) and np.isfinite(highest)
         else:
+            x = tf.cast(x, spec.dtype)
             lowest, highest = tf.reduce_min(x), tf.reduce_max(x)
             finite = tf.reduce_all(tf.math.is_finite(x)) if x.dtype.is_floating else True
         require(finite, self._expected(number), lambda: "NaN or Inf in x")
@@ -176,14 +212,13 @@ class InputSpec:
                     f"Expected tokens in [0, {vocabulary - 1}], as the model's embedding has them.",
                     lambda: f"values in [{lowest:g}, {highest:g}]",
                 )
-        elif self.box is not None and x.dtype.is_floating:
-            low, high, method = self.box
+        elif self._method.box is not None and spec.dtype.is_floating:
             # Bounds as x has them: a float32 pixel at -1/3 is not below the float64 of -1/3.
-            low, high = (x.dtype.as_numpy_dtype(bound) for bound in (low, high))
+            low, high = (spec.dtype.as_numpy_dtype(bound) for bound in self._method.box)
             require(
                 (lowest >= low) & (highest <= high),
                 f"Expected x inside the box [low, high] = [{low}, {high}] of method "
-                f"{method!r}; scale x, or pass the data's low= and high=.",
+                f"{self._method.name!r}; scale x, or pass the data's low= and high=.",
                 lambda: f"values in [{lowest:g}, {highest:g}]",
             )
 
@@ -198,7 +233,31 @@ class InputSpec:
         return InputError(f"{self._expected(number)} Received: {received}")
 
 
-def token_inputs(graph: Any) -> frozenset[int]:
+def _padded(x: Any, spec: tf.TensorSpec) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return a ragged tensor as one of an input's shape, and its mask."""
+    # Where the steps are fixed, a part of the samples may all be shorter. In a graph, where their
+    # lengths are not checked, those that are longer would be cut off.
+    shape = [None, *spec.shape[1:]] if tf.executing_eagerly() else None
+    padded = x.to_tensor(shape=shape)
+    return padded, tf.sequence_mask(x.row_lengths(), tf.shape(padded)[1])
+
+
+@functools.lru_cache(maxsize=16)
+def _predicted(samples: int) -> tf.Tensor:
+    return tf.constant(PREDICTED, tf.int32, [samples])
+
+
+def _for_every_sample(value: np.ndarray | tf.Tensor | None, x: tf.Tensor) -> tf.Tensor:
+    """Return an int for every sample of x, int32 (batch,); -1 where none is given."""
+    if not tf.executing_eagerly():
+        batch = tf.shape(x)[:1]
+        return tf.fill(batch, PREDICTED) if value is None else tf.broadcast_to(value, batch)
+    if value is None:
+        return _predicted(x.shape[0])
+    return tf.constant(np.broadcast_to(value, x.shape[:1]))
+
+
+def token_inputs(graph: keras.Model) -> frozenset[int]:
     """Return the numbers of the inputs that an Embedding layer reads, also in models inside."""
     numbers = {id(x): number for number, x in enumerate(graph.inputs)}
     found = set()
@@ -224,9 +283,8 @@ def shape_said(shape: Any) -> str:
 
 
 def require(condition: Any, expected: str, received: Callable[[], str]) -> None:
-    """Raise InputError unless the condition holds; inside a graph, assert it."""
-    if tf.executing_eagerly():
-        if not condition:
-            raise InputError(f"{expected} Received: {received()}")
-    else:
+    """Raise InputError unless the condition holds; where it is a tensor, of a graph, assert it."""
+    if tf.is_tensor(condition):
         tf.debugging.Assert(condition, [expected])
+    elif not condition:
+        raise InputError(f"{expected} Received: {received()}")

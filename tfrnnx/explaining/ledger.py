@@ -1,10 +1,12 @@
 """Where all relevance went: to the input, and to what takes it on the way."""
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
+from tabulate import tabulate
 
+from tfrnnx.explaining.arrays import Tensor
 from tfrnnx.primitives.scope import ACCOUNTS
 
 
@@ -47,10 +49,10 @@ class Ledger:
 
     def __init__(
         self,
-        start: Any,
-        inputs: dict[str, Any],
-        taken: dict[str, list[Any]],
-        initial_states: dict[str, Any],
+        start: Tensor,
+        inputs: Mapping[str, Tensor],
+        taken: Mapping[str, Sequence[Tensor]],
+        initial_states: Mapping[str, Tensor],
     ) -> None:
         self.start = np.asarray(start)
         self.inputs = {name: np.asarray(value) for name, value in inputs.items()}
@@ -58,11 +60,11 @@ class Ledger:
         self.initial_states = {name: np.asarray(value) for name, value in initial_states.items()}
 
     @classmethod
-    def joined(cls, ledgers: "list[Ledger]") -> "Ledger":
+    def joined(cls, ledgers: "Sequence[Ledger]") -> "Ledger":
         """Return the ledgers of batches as one of all samples."""
         first = ledgers[0]
 
-        def of(values: list[Any]) -> np.ndarray:
+        def of(values: list[np.ndarray]) -> np.ndarray:
             return np.concatenate(values)
 
         return cls(
@@ -121,17 +123,15 @@ class Ledger:
             key = (row.layer, step, row.account)
             sums[key] = sums.get(key, 0.0) + float(np.mean(row.relevance))
         start = float(np.mean(self.start))
-        lines = [("layer", "step", "account", "relevance", "part of start")]
         entries = [*sums.items(), (("", "", "all accounts"), float(np.mean(self.total())))]
-        for (layer, step, account), value in entries:
-            part = f"{value / start:.1%}" if start else "-"
-            lines.append((layer, step, account, f"{value:.6g}", part))
-        lines.append(("", "", "start", f"{start:.6g}", ""))
-        widths = [max(len(line[i]) for line in lines) for i in range(5)]
-        return "\n".join(
-            "  ".join(
-                cell.ljust(width) if i < 3 else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-            ).rstrip()
-            for line in lines
+        rows = [
+            (*names, f"{value:.6g}", f"{value / start:.1%}" if start else "-")
+            for names, value in entries
+        ]
+        return tabulate(
+            [*rows, ("", "", "start", f"{start:.6g}", "")],
+            headers=("layer", "step", "account", "relevance", "part of start"),
+            tablefmt="plain",
+            colalign=("left", "left", "left", "right", "right"),
+            disable_numparse=True,
         )

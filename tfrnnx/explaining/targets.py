@@ -1,15 +1,22 @@
 """What is explained: which number of a model's outputs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfrnnx.errors import InputError
 
 PREDICTED = -1  # in the place of a class: the one that the model predicts
+
+# An int for all samples or one for each, as a user may give it.
+Ints: TypeAlias = int | Sequence[int] | np.integer | np.ndarray | tf.Tensor
+
+# From the model's outputs, as nested as they are, to one float a sample.
+Score: TypeAlias = Callable[[Any], tf.Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,10 +36,14 @@ class Target:
         >>> tfrnnx.explain(tagger, x, "lrp_epsilon", tfrnnx.Target(7, step=-1, output="tags"))
     """
 
-    index: Any = None
-    contrast: Any = None
-    step: Any = None
+    index: Ints | None = None
+    contrast: Ints | None = None
+    step: Ints | None = None
     output: int | str | None = None
+
+
+# What of a model's outputs to explain, as a user may give it.
+AnyTarget: TypeAlias = Target | Ints | Score | None
 
 
 class Form(NamedTuple):
@@ -48,26 +59,70 @@ class Form(NamedTuple):
     output: int = 0
     steps: bool = False
     contrasts: bool = False
-    score: Callable[[Any], tf.Tensor] | None = None
+    score: Score | None = None
 
 
-class Start(NamedTuple):
-    """Where the backward pass starts.
+class Classes(NamedTuple):
+    """The target of every sample, as ints of the form's ranges.
+
+    Checked, each is int32, () for all samples or (samples,), or None where none is given. As
+    tensors, which a model is run with, each is (batch,).
 
     Attributes:
-        outputs: the outputs that get a start, flat.
-        starts: what each starts with, in its shape.
-        target: the explained class of every sample, int32 (batch,), -1 for callables.
-        score: the number that is explained, (batch,).
+        index: the class; None or -1 for the predicted one.
+        contrast: the other class, if the form has one.
+        step: the time step, if the form has one; negative ones count from the end.
     """
 
-    outputs: list[tf.Tensor]
-    starts: list[tf.Tensor]
-    target: tf.Tensor
-    score: tf.Tensor
+    index: np.ndarray | tf.Tensor | None = None
+    contrast: np.ndarray | tf.Tensor | None = None
+    step: np.ndarray | tf.Tensor | None = None
+
+    def part(self, part: slice) -> "Classes":
+        """Return those of some samples."""
+        return Classes(*(value[part] if _is_each(value) else value for value in self))
 
 
-def form_of(target: Any, model: keras.Model) -> tuple[Form, Target]:
+def check_target(target: AnyTarget, model: keras.Model) -> tuple[Form, Classes]:
+    """Return the form of a target, and its ints, for however many samples they are.
+
+    Raises:
+        InputError: for an output that the model does not have, an output of another shape, or
+            ints that are none or out of their range.
+    """
+    form, given = form_of(target, model)
+    values = (given.index, given.contrast, given.step)
+    if all(value is None for value in values):
+        return form, Classes()
+    ranges = zip(_NAMES, values, _ranges(form, model), strict=True)
+    return form, Classes(*(_checked(*each) for each in ranges))
+
+
+def check_length(
+    form: Form, classes: Classes, samples: int | None, model: keras.Model, *, more: bool = False
+) -> None:
+    """Check that there is a target for every sample.
+
+    Args:
+        form: of the target.
+        classes: of the samples.
+        samples: how many there are, if that is known.
+        model: that is explained.
+        more: whether more samples may come.
+
+    Raises:
+        InputError: if there are fewer, or more.
+    """
+    for number, value in enumerate(classes):
+        count = value.shape[0] if _is_each(value) else None
+        if count is None or samples is None or count == samples or (more and count > samples):
+            continue
+        expected = _expected(_NAMES[number], _ranges(form, model)[number])
+        least = "at least " if more else ""
+        raise InputError(f"{expected} Received: shape ({count},) for {least}{samples} samples")
+
+
+def form_of(target: AnyTarget, model: keras.Model) -> tuple[Form, Target]:
     """Return the form of a target, and the target with all its parts.
 
     Raises:
@@ -116,100 +171,66 @@ def _output_number(output: int | str | None, model: keras.Model) -> int:
     )
 
 
-def steps_of(form: Form, model: keras.Model) -> int | None:
-    """Return how many time steps the output has, if that is fixed."""
-    return model.outputs[form.output].shape[1]
-
-
 def classes_of(form: Form, model: keras.Model) -> int:
     """Return how many classes the output has."""
     shape = model.outputs[form.output].shape
     return 1 if len(shape) == 1 else int(shape[-1])
 
 
-def start_of(
-    form: Form,
-    outputs: Any,
-    index: tf.Tensor,
-    contrast: tf.Tensor,
-    step: tf.Tensor,
-    *,
-    relevance: bool,
-    positive: bool,
-) -> Start:
-    """Return what the backward pass starts with.
+_NAMES = ("target", "contrast", "step")
 
-    A gradient starts with that of the score, and relevance with logit times gradient: for a class
-    that is its logit. Deep Taylor decomposition starts with the positive part of the score,
-    shared by z+ where several outputs add up to it.
 
-    Args:
-        form: of the target.
-        outputs: the model's, as nested as they are.
-        index: the class of every sample, int32 (batch,); -1 for the predicted one.
-        contrast: the other class of every sample, int32 (batch,), if the form has one.
-        step: the time step of every sample, int32 (batch,), if the form has one.
-        relevance: whether the method propagates relevance.
-        positive: whether it starts with the positive part alone.
+def _ranges(form: Form, model: keras.Model) -> tuple[range, range, range]:
+    """Return what each of the classes may be."""
+    classes = range(1 if form.score is not None else classes_of(form, model))
+    steps = model.outputs[form.output].shape[1] if form.steps else None
+    return classes, classes, range(-(2**31), 2**31) if steps is None else range(-steps, steps)
+
+
+def _expected(name: str, allowed: range) -> str:
+    none = "None, " if name == "target" else ""
+    return (
+        f"Expected {name} to be {none}an int in [{allowed[0]}, {allowed[-1]}], or one such int a "
+        "sample."
+    )
+
+
+def _is_each(value: np.ndarray | tf.Tensor | None) -> TypeGuard[np.ndarray | tf.Tensor]:
+    return value is not None and len(value.shape) > 0
+
+
+def _checked(name: str, given: Ints | None, allowed: range) -> np.ndarray | tf.Tensor | None:
+    """Return ints as int32, () or (samples,); None where none are given.
+
+    Raises:
+        InputError: for what is no ints, or ints that are not allowed.
     """
-    flat = keras.tree.flatten(outputs)
-    if form.score is not None:
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            for output in flat:
-                tape.watch(output)
-            score = _checked_score(form.score(outputs), flat[0])
-        gradients = tape.gradient(score, flat)
-        read = [n for n, gradient in enumerate(gradients) if gradient is not None]
-        if not read:
-            raise InputError(
-                "Expected the target to be a differentiable function of the model's outputs. "
-                "Received: one that depends on none of them"
-            )
-        flat = [flat[n] for n in read]
-        gradients = [gradients[n] for n in read]
-        target = tf.fill(tf.shape(index), -1)
-    else:
-        output = flat[form.output]
-        logits = output[:, None] if output.shape.rank == 1 else output
-        if form.steps:
-            steps = tf.shape(output)[1]
-            step = step % steps
-            logits = tf.gather(logits, step, axis=1, batch_dims=1)
-        classes = logits.shape[-1]
-        predicted = tf.argmax(logits, -1, output_type=tf.int32)
-        target = tf.where(index == PREDICTED, predicted, index)
-        at_target = tf.one_hot(target, classes, dtype=logits.dtype)
-        if form.contrasts:
-            at_target -= tf.one_hot(contrast, classes, dtype=logits.dtype)
-        score = tf.reduce_sum(at_target * logits, -1)
-        gradient = at_target
-        if form.steps:
-            at_step = tf.one_hot(step, steps, dtype=output.dtype)
-            gradient = at_step[:, :, None] * at_target[:, None, :]
-        flat, gradients = [output], [tf.reshape(gradient, tf.shape(output))]
-    if not relevance:
-        return Start(flat, gradients, target, score)
-    starts = [output * gradient for output, gradient in zip(flat, gradients, strict=True)]
-    if positive:
-        starts = _positive_start(starts, score)
-    return Start(flat, starts, target, score)
+    expected = _expected(name, allowed)
 
+    def unfit(received: str) -> InputError:
+        return InputError(f"{expected} Received: {received}")
 
-def _positive_start(starts: list[tf.Tensor], score: tf.Tensor) -> list[tf.Tensor]:
-    """Share the positive part of the score by the positive parts of what adds up to it."""
-    parts = [tf.nn.relu(start) for start in starts]
-    total = tf.add_n([tf.reduce_sum(part, list(range(1, part.shape.rank))) for part in parts])
-    factor = tf.math.divide_no_nan(tf.nn.relu(score), total)
-    return [tf.reshape(factor, [-1] + [1] * (part.shape.rank - 1)) * part for part in parts]
-
-
-def _checked_score(score: Any, output: tf.Tensor) -> tf.Tensor:
-    score = tf.convert_to_tensor(score)
-    if score.shape.rank == 2 and score.shape[-1] == 1:
-        score = score[:, 0]
-    if score.shape.rank != 1 or not score.dtype.is_floating:
-        raise InputError(
-            "Expected a callable target to return one float for every sample, (batch,). Received: "
-            f"{score.dtype.name} of shape {tuple(score.shape)}"
-        )
-    return tf.cast(score, output.dtype)
+    if given is None:
+        return None
+    value: Any = given
+    if not tf.is_tensor(value):
+        try:
+            value = np.asarray(given)
+        except ValueError:  # ragged
+            raise unfit(repr(given)) from None
+        if value.dtype.kind not in "iu":
+            raise unfit(repr(value.tolist()))
+    elif not value.dtype.is_integer:
+        raise unfit(f"dtype {value.dtype.name}")
+    if len(value.shape) > 1:
+        raise unfit(f"shape {tuple(value.shape)}")
+    # Compared before the cast to int32, which would wrap a large int64 around.
+    if tf.executing_eagerly() or not tf.is_tensor(value):
+        value = np.asarray(value)  # NumPy: a call shall cost no more than what it computes
+        if not np.all((value >= allowed[0]) & (value <= allowed[-1])):
+            raise unfit(np.array2string(value, threshold=8))
+        return value.astype(np.int32)
+    value = tf.cast(value, tf.int64)
+    inside = (value >= allowed[0]) & (value <= allowed[-1])
+    tf.debugging.Assert(tf.reduce_all(inside), [expected])
+    return tf.cast(value, tf.int32)

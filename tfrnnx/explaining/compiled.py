@@ -1,0 +1,83 @@
+"""What an explainer compiles: the run of a model and the way back, for one form of target."""
+
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+
+from tfrnnx.explaining.backward import Result
+from tfrnnx.explaining.inputs import InputSpec
+from tfrnnx.explaining.question import Question
+from tfrnnx.explaining.targets import Classes, Form
+from tfrnnx.primitives.scope import Record
+
+
+class Compiled:
+    """The answer to questions with one form of target, compiled.
+
+    It is traced once, for any batch size.
+
+    Args:
+        run: answers a question, and returns what was found out.
+        form: of the target.
+        inputs: what the model takes.
+        masked: whether there is a mask of each input.
+        jit_compile: compile with XLA.
+
+    Attributes:
+        negative_inputs: paths of layers that a rule asks for inputs >= 0 in vain.
+        looked_through: paths of layers whose final softmax or sigmoid was looked through.
+        lost_masks: names of the layers that lose a mask.
+        vocabularies: how many tokens there are, by the number of the input.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Question], tuple[Result, Record]],
+        form: Form,
+        inputs: InputSpec,
+        masked: Sequence[bool],
+        *,
+        jit_compile: bool,
+    ) -> None:
+        def answer(values: list[tf.Tensor], masks: list[tf.Tensor], classes: Classes) -> Result:
+            given = iter(masks)
+            each = [next(given) if has_mask else None for has_mask in masked]
+            result, record = run(Question(form, classes, values, each, inputs.tokens))
+            self._note(record)
+            return result
+
+        batch = inputs.specs[0].shape[0]
+        ints = tf.TensorSpec([batch], tf.int32)
+        masks = [
+            tf.TensorSpec([batch, spec.shape[1] if spec.shape.rank > 1 else None], tf.bool)
+            for spec, has_mask in zip(inputs.specs, masked, strict=True)
+            if has_mask
+        ]
+        # autograph=False: it would wrap our exceptions in its own multi-line message.
+        self._function = tf.function(
+            answer,
+            input_signature=[inputs.specs, masks, Classes(ints, ints, ints)],
+            autograph=False,
+            jit_compile=jit_compile,
+        )
+        self._trace = self._function.get_concrete_function()
+
+    def __call__(self, question: Question) -> Result:
+        """Answer a question, of tensors."""
+        masks = [mask for mask in question.masks if mask is not None]
+        # TensorFlow looks up by the arguments which trace a function needs, for longer than a small
+        # batch takes. There is one.
+        eagerly = tf.config.functions_run_eagerly()
+        function = self._function if eagerly else self._trace
+        return function(question.inputs, masks, question.classes)
+
+    def _note(self, record: Record) -> None:
+        """Keep what a trace found out."""
+        self.negative_inputs = tuple(dict.fromkeys(record.negative_inputs))
+        self.looked_through = tuple(dict.fromkeys(record.looked_through))
+        self.lost_masks = tuple(dict.fromkeys(record.lost_masks))
+        self.vocabularies = {
+            entry.number: entry.vocabulary
+            for entry in record.entries
+            if entry.vocabulary is not None
+        }

@@ -10,7 +10,13 @@ from tfrnnx.explaining.batches import explain
 from tfrnnx.explaining.explainer import Explainer, Explanation, FullExplanation
 from tfrnnx.explaining.ledger import Ledger
 from tfrnnx.explaining.targets import Target
-from tfrnnx.handlers import register_layer, supported_layers
+from tfrnnx.handlers import (
+    Stepper,
+    activation_handlers,
+    cell_handlers,
+    layer_handlers,
+    supported_layers,
+)
 from tfrnnx.networks.architectures import architectures, build
 from tfrnnx.propagation.methods import Method, Rules, methods, rules
 from tfrnnx.scores.metrics import metrics
@@ -42,14 +48,18 @@ __all__ = [
     "Ledger",
     "Method",
     "Rules",
+    "Stepper",
     "Target",
     "__version__",
+    "activation_handlers",
     "architectures",
     "build",
+    "cell_handlers",
     "datasets",
     "errors",
     "explain",
     "export",
+    "layer_handlers",
     "layers",
     "load_model",
     "methods",
@@ -57,7 +67,6 @@ __all__ = [
     "plots",
     "primitives",
     "quantus_explain",
-    "register_layer",
     "rules",
     "supported_layers",
 ]

@@ -10,12 +10,15 @@ class ExplainableLayer(keras.layers.Layer):
     """A layer whose `call` is written with `tfrnnx.primitives`.
 
     Such a layer needs no handler: running it for an explanation is enough.
+
+    Attributes:
+        signed_output: whether the output may be negative; None: if what the layer reads may.
+            Rules such as γ and αβ are cheaper where values are known to be >= 0, and wrong where
+            that is not true: so say False, in the class or in the constructor, of a layer whose
+            output never is.
     """
 
-    @property
-    def signed_output(self) -> bool | None:
-        """Whether the layer's output may be negative; None: if its inputs may."""
-        return False
+    signed_output: bool | None = True
 
 
 class ExplainableCell(ExplainableLayer):
@@ -30,6 +33,9 @@ class ExplainableCell(ExplainableLayer):
     - `project(inputs)`: (..., features) -> a nest of tensors with the same leading axes;
     - `step(projected, states)`: one time step of that nest, and the states (batch, units) ->
       (output, new states).
+
+    Of a cell, `signed_output = False` says that neither its outputs nor any of its states are ever
+    negative, where the states start from zeros.
     """
 
     def project(self, inputs: tf.Tensor) -> Any:

@@ -27,6 +27,8 @@ class ReLUCell(ExplainableCell):
     Input: floats (batch, features). Output: (batch, units).
     """
 
+    signed_output = False
+
     def __init__(self, units: int, recurrent_units: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.units = units
@@ -89,6 +91,8 @@ class RLSTMCell(ExplainableCell):
 
     Input: floats (batch, features). Output: (batch, units).
     """
+
+    signed_output = False
 
     def __init__(self, units: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -154,6 +158,8 @@ class RGRUCell(ExplainableCell):
 
     Input: floats (batch, features). Output: (batch, units).
     """
+
+    signed_output = False
 
     def __init__(self, units: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -468,9 +468,7 @@ def test_bad_options_of_build(arch, options, said):
 
 
 def test_names_are_registered_once():
-    with pytest.raises(ValueError, match="'dtd', registered already in .*methods.py, line"):
+    with pytest.raises(ValueError, match="'dtd', registered already in .*relevance.py, line"):
         tfrnnx.methods.register("dtd")
-    with pytest.raises(
-        ValueError, match="'shallow', registered already in .*architectures"
-    ):
+    with pytest.raises(ValueError, match="'shallow', registered already in .*architectures"):
         tfrnnx.architectures.register("shallow")

@@ -81,6 +81,9 @@ CASES: dict[str, tuple[tuple[int, ...], Callable[[Any], Any]]] = {
     "Dense": (VECTOR, lambda x: K.Dense(2)(x)),
     "Embedding": ((), lambda x: K.Embedding(5, 2)(x)),
     "Permute": (SEQUENCE, lambda x: K.Permute((2, 1))(x)),
+    "GRUCell": (SEQUENCE, lambda x: K.RNN(K.GRUCell(2))(x)),
+    "LSTMCell": (SEQUENCE, lambda x: K.RNN(K.LSTMCell(2))(x)),
+    "SimpleRNNCell": (SEQUENCE, lambda x: K.RNN(K.SimpleRNNCell(2))(x)),
     "RNN": (SEQUENCE, lambda x: K.RNN(K.SimpleRNNCell(2))(x)),
     "RepeatVector": (VECTOR, lambda x: K.RepeatVector(2)(x)),
     "Reshape": (VECTOR, lambda x: K.Reshape((2, 2))(x)),
@@ -305,8 +308,7 @@ Every layer was run with every method. What the entries mean:
 - gradient: the ordinary gradient, guided and deconvnet as the method has it.
 
 Inside of recurrent layers, sums are split in proportion (evenly under `w_square` and `flat`),
-activations pass, and gates get what [`gates`](guide.md#gates) says. Keras's cells (`SimpleRNNCell`,
-`GRUCell`, `LSTMCell`) can be used in `RNN`, as those of tfrnnx.
+activations pass, and gates get what [`gates`](guide.md#gates) says.
 
 {table}
 

@@ -399,7 +399,7 @@ UNSUPPORTED = {
 @pytest.mark.parametrize("name", UNSUPPORTED)
 def test_unsupported_layers(name):
     make, said = UNSUPPORTED[name]
-    said = [f"of class {name}", "LSTM", "tfrnnx.layers", "register_layer", *said]
+    said = [f"of class {name}", "LSTM", "tfrnnx.layers", "layer_handlers", *said]
     model = make()
     for method in METHODS:
         refused = lambda m=method: tfrnnx.Explainer(model, m)  # noqa: E731
@@ -469,7 +469,7 @@ def test_bad_options_of_build(arch, options, said):
 
 
 def test_names_are_registered_once():
-    with pytest.raises(ValueError, match="'dtd', registered already in .*methods.py, line"):
+    with pytest.raises(ValueError, match="'dtd', registered already in .*relevance.py, line"):
         tfrnnx.methods.register("dtd")
     with pytest.raises(ValueError, match="'shallow', registered already in .*architectures.py"):
         tfrnnx.architectures.register("shallow")

@@ -202,7 +202,7 @@ class Counting(keras.layers.Layer):
         return x
 
 
-@tfrnnx.register_layer(Counting, moves_values=True)
+@tfrnnx.layer_handlers.register(Counting, moves_values=True)
 def _count(layer, x):
     layer.traces += 1
     return x

@@ -27,7 +27,7 @@ class Valid(keras.layers.Layer):
         return x[..., 0] <= 0.5
 
 
-@tfrnnx.register_layer(Valid)
+@tfrnnx.layer_handlers.register(Valid)
 def _valid(layer, x):
     return layer(x)
 

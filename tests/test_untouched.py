@@ -64,7 +64,7 @@ class Failing(keras.layers.Layer):
         return x
 
 
-@tfrnnx.register_layer(Failing)
+@tfrnnx.layer_handlers.register(Failing)
 def _fail(layer, x):
     raise ZeroDivisionError
 

@@ -11,7 +11,13 @@ from tfrnnx.explaining.explainer import Explainer
 from tfrnnx.explaining.explanation import Explanation
 from tfrnnx.explaining.ledger import Ledger
 from tfrnnx.explaining.targets import Target
-from tfrnnx.handlers import register_layer, supported_layers
+from tfrnnx.handlers import (
+    Stepper,
+    activation_handlers,
+    cell_handlers,
+    layer_handlers,
+    supported_layers,
+)
 from tfrnnx.networks.architectures import architectures, build
 from tfrnnx.plugins import load as load_plugin
 from tfrnnx.propagation.methods import Method, Rules, methods, rules
@@ -44,15 +50,19 @@ __all__ = [
     "Ledger",
     "Method",
     "Rules",
+    "Stepper",
     "Target",
     "__version__",
+    "activation_handlers",
     "architectures",
     "build",
+    "cell_handlers",
     "datasets",
     "engines",
     "errors",
     "explain",
     "export",
+    "layer_handlers",
     "layers",
     "load_model",
     "load_plugin",
@@ -61,7 +71,6 @@ __all__ = [
     "plots",
     "primitives",
     "quantus_explain",
-    "register_layer",
     "rules",
     "supported_layers",
 ]

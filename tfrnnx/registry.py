@@ -29,6 +29,7 @@ class Registry(Generic[T]):
         kind: what the registry holds, as error messages call it ("architecture").
         entry: makes an entry of what is decorated and of the facts that `register` was given.
             None: what is decorated is the entry, and there are no facts.
+        by_class: whether the keys are classes or functions, and not names.
 
     Example:
         >>> methods = Registry("method")
@@ -41,8 +42,11 @@ class Registry(Generic[T]):
         True
     """
 
-    def __init__(self, kind: str, entry: Callable[..., T] | None = None) -> None:
+    def __init__(
+        self, kind: str, entry: Callable[..., T] | None = None, *, by_class: bool = False
+    ) -> None:
         self.kind = kind
+        self.by_class = by_class
         self._entry = entry
         self._entries: dict[Any, T] = {}
         self._places: dict[Any, str] = {}
@@ -59,10 +63,13 @@ class Registry(Generic[T]):
         Raises:
             RegistrationError: for a key that is no such name, or is taken, saying where.
         """
-        if not callable(key) and not (isinstance(key, str) and key.isidentifier()):
+        fits = callable(key) if self.by_class else isinstance(key, str) and key.isidentifier()
+        if not fits:
+            wanted = "a name of letters, digits and underscores"
+            if self.by_class:
+                wanted = "the class or function that it is of"
             raise RegistrationError(
-                f"Expected the {self.kind} to be registered under a name of letters, digits and "
-                f"underscores. Received: {key!r}"
+                f"Expected the {self.kind} to be registered under {wanted}. Received: {key!r}"
             )
         if key in self._entries and not replace:
             raise RegistrationError(

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfrnnx import _keras
 from tfrnnx.errors import InputError, UnsupportedLayerError
 from tfrnnx.explaining.arrays import Inputs, Kind, Tensor
 from tfrnnx.explaining.question import Question
@@ -50,7 +51,7 @@ class InputSpec:
     def __init__(self, graph: keras.Model, method: Method) -> None:
         inputs = graph.inputs
         self.specs = [tf.TensorSpec(x.shape, x.dtype) for x in inputs]
-        self.names = [x._keras_history.operation.name for x in inputs]
+        self.names = [_keras.operation_of(x).name for x in inputs]
         self.tokens = token_inputs(graph)
         self.vocabularies: dict[int, int] = {}
         self._method = method
@@ -262,15 +263,15 @@ def token_inputs(graph: keras.Model) -> frozenset[int]:
     numbers = {id(x): number for number, x in enumerate(graph.inputs)}
     found = set()
     for operation in graph.operations:
-        inner = getattr(operation, "_functional", None) or operation
-        is_model = isinstance(operation, keras.Model) and hasattr(inner, "operations")
+        inner = _keras.graph_of(operation)
+        is_model = isinstance(operation, keras.Model) and inner is not None
         wraps = isinstance(operation, keras.layers.TimeDistributed)
         layer = operation.layer if wraps else operation
         if not is_model and not isinstance(layer, keras.layers.Embedding):
             continue
         read_as_tokens = token_inputs(inner) if is_model else {0}
-        for node in operation._inbound_nodes:
-            for position, x in enumerate(node.input_tensors):
+        for tensors in _keras.inputs_of(operation):
+            for position, x in enumerate(tensors):
                 if id(x) in numbers and position in read_as_tokens:
                     found.add(numbers[id(x)])
     return frozenset(found)

@@ -5,19 +5,37 @@ the layer's own live weights. Layers of tfrnnx explain themselves and need none.
 handler are refused by name.
 """
 
-from tfrnnx.handlers import activations, feedforward, merging, moving, operations, recurrent
+from tfrnnx.handlers import (
+    activations,
+    cells,
+    feedforward,
+    merging,
+    moving,
+    operations,
+    recurrent,
+)
 from tfrnnx.handlers.graph import functional, run_model
-from tfrnnx.handlers.registry import register_layer, supported_layers
+from tfrnnx.handlers.registry import (
+    Stepper,
+    activation_handlers,
+    cell_handlers,
+    layer_handlers,
+    supported_layers,
+)
 
 __all__ = [
+    "Stepper",
+    "activation_handlers",
     "activations",
+    "cell_handlers",
+    "cells",
     "feedforward",
     "functional",
+    "layer_handlers",
     "merging",
     "moving",
     "operations",
     "recurrent",
-    "register_layer",
     "run_model",
     "supported_layers",
 ]

@@ -1,4 +1,4 @@
-"""Activation functions: which are ReLUs, which are never negative, which end a model."""
+"""Activation functions: how they are run, and what is known of their values."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,31 +7,27 @@ import keras
 import tensorflow as tf
 
 from tfrnnx import primitives
-from tfrnnx.handlers.registry import register_layer, unsupported
-from tfrnnx.primitives.scope import scope
-
-_RELUS = (keras.activations.relu, keras.activations.relu6)
-_POSITIVE = (
-    *_RELUS,
-    keras.activations.sigmoid,
-    keras.activations.hard_sigmoid,
-    keras.activations.softplus,
-    keras.activations.exponential,
+from tfrnnx.errors import UnknownNameError
+from tfrnnx.handlers.registry import (
+    ActivationHandler,
+    activation_handlers,
+    layer_handlers,
+    unsupported,
 )
-_FINAL = (
-    keras.activations.softmax,
-    keras.activations.log_softmax,
-    keras.activations.sigmoid,
-)
-_MIXING = (keras.activations.softmax, keras.activations.log_softmax)
+from tfrnnx.primitives.scope import mark_positive, scope
+
+Activation = Callable[[tf.Tensor], tf.Tensor]
 
 
-def is_positive(activation: Callable) -> bool:
-    """Return whether an activation function is known to be never negative."""
-    return activation in _POSITIVE
+def known_of(activation: Activation) -> ActivationHandler:
+    """Return how an activation function is run, and what is known of its values."""
+    try:
+        return activation_handlers[activation]
+    except UnknownNameError:
+        return ActivationHandler(_elementwise(activation))
 
 
-def activated(layer: Any, z: tf.Tensor, activation: Callable | None) -> tf.Tensor:
+def activated(layer: Any, z: tf.Tensor, activation: Activation | None) -> tf.Tensor:
     """Return the activation of z; a softmax or sigmoid at the end of the model is looked through.
 
     Raises:
@@ -39,44 +35,79 @@ def activated(layer: Any, z: tf.Tensor, activation: Callable | None) -> tf.Tenso
     """
     active = scope()
     assert active is not None
-    if activation is None or activation is keras.activations.linear:
+    if activation is None:
         return z
-    if active.final and activation in _FINAL:
+    if active.final and known_of(activation).final:
         active.record.looked_through.append(active.layer)
         return z
-    if activation in _MIXING:
+    return inside(layer, z, activation)
+
+
+def inside(layer: Any, z: tf.Tensor, activation: Activation) -> tf.Tensor:
+    """Return the activation of z in the midst of a model.
+
+    Raises:
+        UnsupportedLayerError: for a softmax.
+    """
+    handler = known_of(activation)
+    if handler.mixes:
         raise unsupported(layer, f" with {activation.__name__}, elsewhere than at the model's end")
-    return elementwise(z, activation)
+    a = handler.run(z)
+    if handler.positive:
+        mark_positive(a)
+    return a
 
 
-def elementwise(z: tf.Tensor, activation: Callable) -> tf.Tensor:
-    """Return an elementwise activation function of z."""
-    if activation in _RELUS:
-        return primitives.relu(z, activation)
-    if activation is keras.activations.linear:
-        return z
-    return primitives.activate(z, activation, is_positive(activation))
+def _elementwise(function: Activation) -> Activation:
+    return lambda z: primitives.activate(z, function)
 
 
-@register_layer(keras.layers.Activation)
-def _activation(layer: Any, z: tf.Tensor) -> tf.Tensor:
+for _function, _facts in {
+    keras.activations.exponential: {"positive": True},
+    keras.activations.hard_sigmoid: {"fraction": True},
+    keras.activations.sigmoid: {"fraction": True, "final": True},
+    keras.activations.softplus: {"positive": True},
+}.items():
+    activation_handlers.register(_function, **_facts)(_elementwise(_function))
+
+
+@activation_handlers.register(keras.activations.relu, positive=True)
+def _relu(z: tf.Tensor) -> tf.Tensor:
+    return primitives.relu(z, keras.activations.relu)
+
+
+@activation_handlers.register(keras.activations.relu6, positive=True)
+def _relu6(z: tf.Tensor) -> tf.Tensor:
+    return primitives.relu(z, keras.activations.relu6)
+
+
+@activation_handlers.register(keras.activations.linear)
+@activation_handlers.register(keras.activations.softmax, final=True, mixes=True)
+@activation_handlers.register(keras.activations.log_softmax, final=True, mixes=True)
+def _as_it_is(z: tf.Tensor) -> tf.Tensor:
+    """What a softmax is where it is looked through."""
+    return z
+
+
+@layer_handlers.register(keras.layers.Activation)
+def _activation_layer(layer: Any, z: tf.Tensor) -> tf.Tensor:
     return activated(layer, z, layer.activation)
 
 
-@register_layer(keras.layers.Softmax)
-def _softmax(layer: Any, z: tf.Tensor) -> tf.Tensor:
+@layer_handlers.register(keras.layers.Softmax)
+def _softmax_layer(layer: Any, z: tf.Tensor) -> tf.Tensor:
     return activated(layer, z, keras.activations.softmax)
 
 
-@register_layer(keras.layers.ReLU)
-def _relu(layer: Any, z: tf.Tensor) -> tf.Tensor:
+@layer_handlers.register(keras.layers.ReLU)
+def _relu_layer(layer: Any, z: tf.Tensor) -> tf.Tensor:
     if layer.negative_slope or layer.threshold < 0:
         return primitives.activate(z, layer.call)
     return primitives.relu(z, layer.call)
 
 
-@register_layer(keras.layers.LeakyReLU)
-@register_layer(keras.layers.PReLU)
-@register_layer(keras.layers.ELU)
+@layer_handlers.register(keras.layers.LeakyReLU)
+@layer_handlers.register(keras.layers.PReLU)
+@layer_handlers.register(keras.layers.ELU)
 def _leaky(layer: Any, z: tf.Tensor) -> tf.Tensor:
     return primitives.activate(z, layer.call)

@@ -1,32 +1,14 @@
 """The steps of RNN cells, written with the primitives."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tfrnnx import primitives
-from tfrnnx.handlers.activations import elementwise, is_positive
-from tfrnnx.handlers.registry import unsupported
-from tfrnnx.handlers.scan import Step
+from tfrnnx.handlers.activations import inside, known_of
+from tfrnnx.handlers.registry import Stepper, cell_handlers, unsupported
 from tfrnnx.layers import ExplainableCell
-
-_FRACTIONS = (keras.activations.sigmoid, keras.activations.hard_sigmoid)  # values in [0, 1]
-
-
-class Stepper(NamedTuple):
-    """A cell, cut into what depends on its inputs alone and the rest of a step.
-
-    Attributes:
-        project: inputs (..., features) -> a nest of what the step needs of them.
-        step: (one time step of that nest, states) -> (output, new states).
-        positive: whether outputs and states are known to be >= 0.
-    """
-
-    project: Callable[[tf.Tensor], Any]
-    step: Step
-    positive: bool
 
 
 def stepper_of(cell: Any) -> Stepper:
@@ -38,13 +20,13 @@ def stepper_of(cell: Any) -> Stepper:
     if isinstance(cell, ExplainableCell):
         if type(cell).call is not ExplainableCell.call:
             raise unsupported(cell, " with a call of its own")
-        return Stepper(cell.project, cell.step, not cell.signed_output)
-    try:
-        return _STEPPERS[type(cell)](cell)
-    except KeyError:
-        raise unsupported(cell) from None
+        return Stepper(cell.project, cell.step, cell.signed_output is False)
+    if type(cell) not in cell_handlers:
+        raise unsupported(cell)
+    return cell_handlers[type(cell)](cell)
 
 
+@cell_handlers.register(keras.layers.StackedRNNCells)
 def _stacked(cell: Any) -> Stepper:
     first, *others = [stepper_of(part) for part in cell.cells]
 
@@ -65,20 +47,22 @@ def _tensor(variable: Any) -> tf.Tensor:
     return tf.convert_to_tensor(variable)
 
 
+@cell_handlers.register(keras.layers.SimpleRNNCell)
 def _simple_rnn(cell: Any) -> Stepper:
     """h_t = activation(x_t W + h_{t-1} U + b)."""
 
     def step(projected: Any, states: Any) -> tuple[tf.Tensor, Any]:
         (h_tm1,) = keras.tree.flatten(states)
         recurrent = primitives.contribution(h_tm1, cell.recurrent_kernel)
-        h_t = elementwise(primitives.join([projected, recurrent], cell.bias), cell.activation)
+        h_t = inside(cell, primitives.join([projected, recurrent], cell.bias), cell.activation)
         return h_t, [h_t]
 
     return Stepper(
-        lambda x: primitives.contribution(x, cell.kernel), step, is_positive(cell.activation)
+        lambda x: primitives.contribution(x, cell.kernel), step, known_of(cell.activation).positive
     )
 
 
+@cell_handlers.register(keras.layers.LSTMCell)
 def _lstm(cell: Any) -> Stepper:
     """Gates i, f, o and candidate g of x_t W + h_{t-1} U + b, in the columns i, f, g, o.
 
@@ -91,19 +75,20 @@ def _lstm(cell: Any) -> Stepper:
         recurrent = primitives.contribution(h_tm1, cell.recurrent_kernel, candidate)
         z = primitives.join([projected, recurrent], cell.bias, candidate)
         z_i, z_f, z_g, z_o = tf.split(z, 4, -1)
-        i_t, f_t, o_t = (elementwise(x, cell.recurrent_activation) for x in (z_i, z_f, z_o))
-        g_t = elementwise(z_g, cell.activation)
+        i_t, f_t, o_t = (inside(cell, x, cell.recurrent_activation) for x in (z_i, z_f, z_o))
+        g_t = inside(cell, z_g, cell.activation)
         c_t = primitives.add(primitives.gate(f_t, c_tm1), primitives.gate(i_t, g_t))
-        h_t = primitives.gate(o_t, elementwise(c_t, cell.activation))
+        h_t = primitives.gate(o_t, inside(cell, c_t, cell.activation))
         return h_t, [h_t, c_t]
 
     return Stepper(
         lambda x: primitives.contribution(x, cell.kernel, candidate),
         step,
-        is_positive(cell.activation) and is_positive(cell.recurrent_activation),
+        known_of(cell.activation).positive and known_of(cell.recurrent_activation).positive,
     )
 
 
+@cell_handlers.register(keras.layers.GRUCell)
 def _gru(cell: Any) -> Stepper:
     """Gates z, r and candidate hh, in the columns z, r, hh.
 
@@ -112,7 +97,7 @@ def _gru(cell: Any) -> Stepper:
     """
     start = 2 * cell.units
     candidate = slice(start, 3 * cell.units)
-    if not is_positive(cell.recurrent_activation):
+    if not known_of(cell.recurrent_activation).positive:
         raise unsupported(cell, f" with gates of {cell.recurrent_activation.__name__}")
     bias = _tensor(cell.bias) if cell.use_bias else None
     recurrent_bias = None
@@ -139,7 +124,7 @@ def _gru(cell: Any) -> Stepper:
             h_gates = primitives.contribution(h_tm1, kernel_of_gates)
             bias_of_gates = part(bias, gates)
         z_gates = primitives.join([x_gates, h_gates], bias_of_gates, gates=True)
-        z_t, r_t = tf.split(elementwise(z_gates, cell.recurrent_activation), 2, -1)
+        z_t, r_t = tf.split(inside(cell, z_gates, cell.recurrent_activation), 2, -1)
         bias_of_candidate = part(bias, candidate)
         if cell.reset_after:
             h_candidate = primitives.gated(r_t, h_candidate)
@@ -149,7 +134,7 @@ def _gru(cell: Any) -> Stepper:
         else:
             h_candidate = primitives.contribution(primitives.gate(r_t, h_tm1), kernel_of_candidate)
         z_candidate = primitives.join([x_candidate, h_candidate], bias_of_candidate)
-        hh_t = elementwise(z_candidate, cell.activation)
+        hh_t = inside(cell, z_candidate, cell.activation)
         rest = primitives.activate(z_t, lambda z: 1 - z)
         h_t = primitives.add(primitives.gate(z_t, h_tm1), primitives.gate(rest, hh_t))
         return h_t, [h_t]
@@ -157,13 +142,5 @@ def _gru(cell: Any) -> Stepper:
     return Stepper(
         lambda x: primitives.contribution(x, cell.kernel, candidate),
         step,
-        is_positive(cell.activation) and cell.recurrent_activation in _FRACTIONS,
+        known_of(cell.activation).positive and known_of(cell.recurrent_activation).fraction,
     )
-
-
-_STEPPERS: dict[type, Callable[[Any], Stepper]] = {
-    keras.layers.GRUCell: _gru,
-    keras.layers.LSTMCell: _lstm,
-    keras.layers.SimpleRNNCell: _simple_rnn,
-    keras.layers.StackedRNNCells: _stacked,
-}

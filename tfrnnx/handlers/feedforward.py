@@ -7,17 +7,17 @@ import tensorflow as tf
 
 from tfrnnx import primitives
 from tfrnnx.handlers.activations import activated
-from tfrnnx.handlers.registry import register_layer, unsupported
+from tfrnnx.handlers.registry import layer_handlers, unsupported
 from tfrnnx.primitives.scope import Source, mark_positive, scope
 
 
-@register_layer(keras.layers.Dense)
+@layer_handlers.register(keras.layers.Dense)
 def _dense(layer: Any, x: tf.Tensor) -> tf.Tensor:
     x = tf.cast(x, layer.variable_dtype)
     return activated(layer, primitives.dense(x, layer.kernel, layer.bias), layer.activation)
 
 
-@register_layer(keras.layers.Conv2D)
+@layer_handlers.register(keras.layers.Conv2D)
 def _conv2d(layer: Any, x: tf.Tensor) -> tf.Tensor:
     _require_channels_last(layer)
     z = primitives.conv2d(
@@ -32,7 +32,7 @@ def _conv2d(layer: Any, x: tf.Tensor) -> tf.Tensor:
     return activated(layer, z, layer.activation)
 
 
-@register_layer(keras.layers.Conv1D)
+@layer_handlers.register(keras.layers.Conv1D)
 def _conv1d(layer: Any, x: tf.Tensor) -> tf.Tensor:
     _require_channels_last(layer)
     causal = layer.padding == "causal"
@@ -56,32 +56,32 @@ def _require_channels_last(layer: Any) -> None:
         raise unsupported(layer, f" with data_format={layer.data_format!r}")
 
 
-@register_layer(keras.layers.AveragePooling1D)
-@register_layer(keras.layers.AveragePooling2D)
+@layer_handlers.register(keras.layers.AveragePooling1D)
+@layer_handlers.register(keras.layers.AveragePooling2D)
 def _average_pooling(layer: Any, x: tf.Tensor) -> tf.Tensor:
     return primitives.weighted_sum(x, layer.call)
 
 
-@register_layer(keras.layers.GlobalAveragePooling2D)
+@layer_handlers.register(keras.layers.GlobalAveragePooling2D)
 def _global_average_pooling2d(layer: Any, x: tf.Tensor) -> tf.Tensor:
     return primitives.weighted_sum(x, layer.call)
 
 
-@register_layer(keras.layers.GlobalAveragePooling1D)
+@layer_handlers.register(keras.layers.GlobalAveragePooling1D)
 def _global_average_pooling1d(layer: Any, x: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
     return primitives.weighted_sum(x, lambda x: layer.call(x, mask=mask))
 
 
-@register_layer(keras.layers.MaxPooling1D, moves_values=True)
-@register_layer(keras.layers.MaxPooling2D, moves_values=True)
-@register_layer(keras.layers.GlobalMaxPooling1D, moves_values=True)
-@register_layer(keras.layers.GlobalMaxPooling2D, moves_values=True)
+@layer_handlers.register(keras.layers.MaxPooling1D, moves_values=True)
+@layer_handlers.register(keras.layers.MaxPooling2D, moves_values=True)
+@layer_handlers.register(keras.layers.GlobalMaxPooling1D, moves_values=True)
+@layer_handlers.register(keras.layers.GlobalMaxPooling2D, moves_values=True)
 def _max_pooling(layer: Any, x: tf.Tensor) -> tf.Tensor:
     """The gradient of a maximum goes to the winner, and so does relevance."""
     return layer.call(x)
 
 
-@register_layer(keras.layers.BatchNormalization)
+@layer_handlers.register(keras.layers.BatchNormalization)
 def _batch_normalization(layer: Any, x: tf.Tensor) -> tf.Tensor:
     x = tf.cast(x, layer.variable_dtype)
     axis = layer.axis % x.shape.rank
@@ -99,7 +99,7 @@ def _batch_normalization(layer: Any, x: tf.Tensor) -> tf.Tensor:
     return primitives.affine(x, scale, offset)
 
 
-@register_layer(keras.layers.Embedding)
+@layer_handlers.register(keras.layers.Embedding)
 def _embedding(layer: Any, tokens: tf.Tensor) -> tf.Tensor:
     def embed(tokens: Any) -> tf.Tensor:
         ids = tf.cast(tf.convert_to_tensor(tokens), tf.int32)
@@ -115,7 +115,7 @@ def _embedding(layer: Any, tokens: tf.Tensor) -> tf.Tensor:
     return active.record.enter(embedded, number, Source.FREE, embed, layer.input_dim)
 
 
-@register_layer(keras.layers.Masking)
+@layer_handlers.register(keras.layers.Masking)
 def _masking(layer: Any, x: tf.Tensor) -> tf.Tensor:
     valid = tf.reduce_any(x != tf.cast(layer.mask_value, x.dtype), -1, keepdims=True)
     masked = tf.where(valid, x, primitives.nothing(x))

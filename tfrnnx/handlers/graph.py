@@ -6,8 +6,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfrnnx import _keras
 from tfrnnx.errors import UnsupportedLayerError
-from tfrnnx.handlers.registry import Entry, entry_of, is_registered, unsupported
+from tfrnnx.handlers.registry import LayerHandler, handler_of, layer_handlers, unsupported
 from tfrnnx.primitives.scope import Scope, mark_moved, mark_positive, running, scope
 
 
@@ -26,7 +27,7 @@ def run_model(model: keras.Model, inputs: Any, path: str = "", final: bool = Tru
         UnsupportedLayerError: naming the first layer that cannot be explained.
     """
     graph = functional(model)
-    last = {id(output._keras_history.operation) for output in graph.outputs}
+    last = {id(_keras.operation_of(output)) for output in graph.outputs}
 
     def run_with_handler(layer: Any) -> Callable[..., Any]:
         def run(*args: Any, **kwargs: Any) -> Any:
@@ -36,9 +37,7 @@ def run_model(model: keras.Model, inputs: Any, path: str = "", final: bool = Tru
 
         return run
 
-    # Keras has no public way to run a model's graph with other operations: `clone_model` with
-    # `call_function` comes near, but makes new layers and reads no live tensors.
-    return graph._run_through_graph(inputs, operation_fn=run_with_handler)
+    return _keras.run_graph(graph, inputs, run_with_handler)
 
 
 def _run_layer(layer: Any, path: str, final: bool, args: tuple, kwargs: dict[str, Any]) -> Any:
@@ -55,13 +54,13 @@ def _run_layer(layer: Any, path: str, final: bool, args: tuple, kwargs: dict[str
             if its is not None:
                 record.set_mask(x, its)
         outputs = run_model(layer, inputs, f"{path}/", final)
-    elif not is_registered(layer) and not isinstance(layer, keras.layers.Layer):
+    elif type(layer) not in layer_handlers and not isinstance(layer, keras.layers.Layer):
         outputs = _run_on_masks(layer, args, kwargs)
     else:
-        entry = entry_of(layer)
+        handler = handler_of(layer)
         with running(path, inputs, final=final) as inner:
-            outputs = entry.handler(layer, *args, **_accepted(layer, entry, kwargs, mask))
-        _mark(layer, entry, inner, inputs, outputs, mask)
+            outputs = handler.run(layer, *args, **_accepted(layer, handler, kwargs, mask))
+        _mark(layer, handler, inner, inputs, outputs, mask)
     record.outputs.setdefault(path, []).append(outputs)
     return outputs
 
@@ -80,27 +79,31 @@ def _run_on_masks(operation: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     raise unsupported(operation)
 
 
-def _accepted(layer: Any, entry: Entry, kwargs: dict[str, Any], mask: Any) -> dict[str, Any]:
+def _accepted(
+    layer: Any, handler: LayerHandler, kwargs: dict[str, Any], mask: Any
+) -> dict[str, Any]:
     """Return the arguments for a handler by their names."""
     kwargs.pop("training", None)
     takes_mask = isinstance(layer, keras.layers.Layer) and (
-        entry.arguments is None or "mask" in entry.arguments
+        handler.arguments is None or "mask" in handler.arguments
     )
     if takes_mask and any(m is not None for m in keras.tree.flatten(mask)):
         kwargs["mask"] = mask
     for name, value in kwargs.items():
-        if value is not None and entry.arguments is not None and name not in entry.arguments:
+        if value is not None and handler.arguments is not None and name not in handler.arguments:
             raise unsupported(layer, f", called with {name}=")
     return {
         name: value
         for name, value in kwargs.items()
-        if entry.arguments is None or name in entry.arguments
+        if handler.arguments is None or name in handler.arguments
     }
 
 
-def _mark(layer: Any, entry: Entry, inner: Scope, inputs: Any, outputs: Any, mask: Any) -> None:
+def _mark(
+    layer: Any, handler: LayerHandler, inner: Scope, inputs: Any, outputs: Any, mask: Any
+) -> None:
     """Note what is known of a layer's outputs: sources, signs and masks."""
-    if entry.moves_values:
+    if handler.moves_values:
         mark_moved(inputs, outputs)
     else:
         signed = getattr(layer, "signed_output", True)
@@ -126,18 +129,14 @@ def functional(model: Any) -> Any:
     Raises:
         UnsupportedLayerError: for a model that is not made of layers alone, or not built.
     """
-    if isinstance(model, keras.Sequential):
-        if not model.built:
-            raise _unbuilt(model)
-        return model._functional  # type: ignore[attr-defined]
     if not isinstance(model, keras.Model):
         raise _unbuilt(model)
-    own_call = not model.__class__.call.__module__.startswith("keras.")  # also of a weak proxy
-    if not own_call and getattr(model, "_run_through_graph", None) is not None:
-        return model
-    if not own_call:
+    if not isinstance(model, keras.Sequential) and _keras.has_own_call(model):
+        return _symbolic(model)
+    graph = _keras.graph_of(model)
+    if graph is None or not model.built:
         raise _unbuilt(model)
-    return _symbolic(model)
+    return graph
 
 
 def _unbuilt(model: Any) -> UnsupportedLayerError:
@@ -149,21 +148,16 @@ def _unbuilt(model: Any) -> UnsupportedLayerError:
 
 def _symbolic(model: keras.Model) -> keras.Model:
     inputs, by_keyword = _symbolic_inputs(model)
-    layers = model._flatten_layers()
-    nodes = [(layer, list(layer._inbound_nodes), list(layer._outbound_nodes)) for layer in layers]
     try:
-        outputs = model.call(**inputs) if by_keyword else model.call(inputs)
-        return keras.Model(inputs, outputs)
+        with _keras.unused(model):
+            outputs = model.call(**inputs) if by_keyword else model.call(inputs)
+            return keras.Model(inputs, outputs)
     except Exception as error:  # whatever a call that is not made of layers raises
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UnsupportedLayerError(
             "Expected a subclassed keras.Model whose call does nothing but call layers. Received: "
             f"{type(model).__name__} {model.name!r}: {reason}"
         ) from error
-    finally:
-        # The user's layers have been used once more, and shall not show it.
-        for layer, inbound, outbound in nodes:
-            layer._inbound_nodes[:], layer._outbound_nodes[:] = inbound, outbound
 
 
 def _symbolic_inputs(model: keras.Model) -> tuple[Any, bool]:
@@ -172,7 +166,7 @@ def _symbolic_inputs(model: keras.Model) -> tuple[Any, bool]:
         return keras.tree.map_structure(
             lambda x: keras.Input(batch_shape=x.shape, dtype=x.dtype), model.input
         ), False
-    shapes = getattr(model, "_build_shapes_dict", None)
+    shapes = _keras.build_shapes(model)
     if not model.built or not shapes:
         raise _unbuilt(model)
     by_keyword = len(shapes) > 1

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from tfrnnx import primitives
-from tfrnnx.handlers.registry import register_layer, unsupported
+from tfrnnx.handlers.registry import layer_handlers, unsupported
 
 
 def _same_shape(layer: Any, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
@@ -23,17 +23,17 @@ def _same_shape(layer: Any, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     return tensors
 
 
-@register_layer(keras.layers.Add)
+@layer_handlers.register(keras.layers.Add)
 def _add(layer: Any, tensors: Sequence[tf.Tensor]) -> tf.Tensor:
     return primitives.add(*_same_shape(layer, tensors))
 
 
-@register_layer(keras.layers.Subtract)
+@layer_handlers.register(keras.layers.Subtract)
 def _subtract(layer: Any, tensors: Sequence[tf.Tensor]) -> tf.Tensor:
     return primitives.add(*_same_shape(layer, tensors), factors=(1.0, -1.0))
 
 
-@register_layer(keras.layers.Average)
+@layer_handlers.register(keras.layers.Average)
 def _average(layer: Any, tensors: Sequence[tf.Tensor]) -> tf.Tensor:
     return average(*_same_shape(layer, tensors))
 
@@ -43,11 +43,11 @@ def average(*tensors: tf.Tensor) -> tf.Tensor:
     return primitives.add(*tensors, factors=(1 / len(tensors),) * len(tensors))
 
 
-@register_layer(keras.layers.Multiply)
+@layer_handlers.register(keras.layers.Multiply)
 def _multiply(layer: Any, tensors: Sequence[tf.Tensor]) -> tf.Tensor:
     return primitives.product(_same_shape(layer, tensors))
 
 
-@register_layer(keras.layers.Concatenate, moves_values=True)
+@layer_handlers.register(keras.layers.Concatenate, moves_values=True)
 def _concatenate(layer: Any, tensors: Sequence[tf.Tensor]) -> tf.Tensor:
     return tf.concat([tf.cast(x, layer.variable_dtype) for x in tensors], layer.axis)

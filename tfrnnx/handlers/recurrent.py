@@ -9,17 +9,17 @@ from tfrnnx import primitives
 from tfrnnx.handlers.cells import Stepper, stepper_of
 from tfrnnx.handlers.graph import run_model
 from tfrnnx.handlers.merging import average
-from tfrnnx.handlers.registry import entry_of, register_layer
+from tfrnnx.handlers.registry import handler_of, layer_handlers
 from tfrnnx.handlers.scan import scan
 from tfrnnx.primitives.scope import hidden, mark_moved, mark_positive, recurring, scope, within
 
 _NARROW = 2  # inputs so many times narrower than the state
 
 
-@register_layer(keras.layers.GRU)
-@register_layer(keras.layers.LSTM)
-@register_layer(keras.layers.RNN)
-@register_layer(keras.layers.SimpleRNN)
+@layer_handlers.register(keras.layers.GRU)
+@layer_handlers.register(keras.layers.LSTM)
+@layer_handlers.register(keras.layers.RNN)
+@layer_handlers.register(keras.layers.SimpleRNN)
 def _rnn(
     layer: Any, sequences: tf.Tensor, initial_state: Any = None, mask: tf.Tensor | None = None
 ) -> Any:
@@ -95,7 +95,7 @@ def _scan(
     )
 
 
-@register_layer(keras.layers.Bidirectional)
+@layer_handlers.register(keras.layers.Bidirectional)
 def _bidirectional(
     layer: Any, sequences: tf.Tensor, initial_state: Any = None, mask: tf.Tensor | None = None
 ) -> Any:
@@ -104,7 +104,7 @@ def _bidirectional(
 
     def run(part: Any, state: Any) -> Any:
         with within(part.name):
-            return entry_of(part).handler(part, sequences, initial_state=state, mask=mask)
+            return handler_of(part).run(part, sequences, initial_state=state, mask=mask)
 
     forward, backward = run(layer.forward_layer, given[0]), run(layer.backward_layer, given[1])
     states: tuple = ()
@@ -149,13 +149,13 @@ def _merge(layer: Any, forward: tf.Tensor, backward: tf.Tensor) -> Any:
     return merged
 
 
-@register_layer(keras.layers.TimeDistributed)
+@layer_handlers.register(keras.layers.TimeDistributed)
 def _time_distributed(layer: Any, x: tf.Tensor) -> Any:
     inner = layer.layer
     active = scope()
     assert active is not None
     if isinstance(inner, keras.layers.Embedding):  # reads tokens of any shape
-        return entry_of(inner).handler(inner, x)
+        return handler_of(inner).run(inner, x)
     # All steps at once, as more samples.
     rows = tf.reshape(x, tf.concat([[-1], tf.shape(x)[2:]], 0))
     rows = tf.ensure_shape(rows, [None, *x.shape[2:]])
@@ -163,9 +163,9 @@ def _time_distributed(layer: Any, x: tf.Tensor) -> Any:
     if isinstance(inner, keras.Model):
         outputs = run_model(inner, rows, f"{active.layer}/", active.final)
     else:
-        entry = entry_of(inner)
-        outputs = entry.handler(inner, rows)
-        if entry.moves_values:
+        handler = handler_of(inner)
+        outputs = handler.run(inner, rows)
+        if handler.moves_values:
             mark_moved(rows, outputs)
     result = tf.reshape(outputs, tf.concat([tf.shape(x)[:2], tf.shape(outputs)[1:]], 0))
     result = tf.ensure_shape(result, [*x.shape[:2], *outputs.shape[1:]])

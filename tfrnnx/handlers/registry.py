@@ -1,4 +1,4 @@
-"""Which handler runs each kind of layer while a model is explained."""
+"""Which handler runs each kind of layer, cell and activation while a model is explained."""
 
 import inspect
 from collections.abc import Callable
@@ -7,58 +7,116 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from tfrnnx import _keras
 from tfrnnx.errors import UnsupportedLayerError
 from tfrnnx.layers import ExplainableLayer
+from tfrnnx.registry import Registry
 
-Handler = Callable[..., Any]
 
-
-class Entry(NamedTuple):
+class LayerHandler(NamedTuple):
     """How a class of layers is run.
 
     Attributes:
-        handler: of the layer.
+        run: the layer's forward pass at inference, `run(layer, x, ...)`.
         moves_values: whether the outputs are values of the inputs, moved.
         arguments: names of the arguments that the handler takes; None: any.
     """
 
-    handler: Handler
+    run: Callable[..., Any]
     moves_values: bool
     arguments: frozenset[str] | None
 
 
-_entries: dict[type, Entry] = {}
+def _layer_handler(run: Callable[..., Any], moves_values: bool = False) -> LayerHandler:
+    parameters = list(inspect.signature(run).parameters.values())[1:]
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    return LayerHandler(
+        run, moves_values, None if open_ended else frozenset(p.name for p in parameters)
+    )
 
 
-def register_layer(layer_class: type, moves_values: bool = False) -> Callable[[Handler], Handler]:
-    """Return a decorator that makes a function the handler of exactly this class of layers.
+# A handler is the layer's forward pass at inference, written with `tfrnnx.primitives` and reading
+# the layer's own live weights. It is called as the layer is, with the layer first:
+# `handler(layer, x, ...)`; `mask` is given to handlers that have an argument of that name. A
+# subclass is not run by its parent's handler: it may compute something else. `moves_values=True`
+# says that the outputs are values of the inputs, moved: what such a layer makes of pixels still
+# follows the rule for pixels.
+#
+#     @tfrnnx.layer_handlers.register(keras.layers.LayerNormalization)
+#     def layer_normalization(layer, x):  # over the last axis, with gamma and beta
+#         mean, variance = tf.nn.moments(x, [-1], keepdims=True)
+#         scale = tf.math.rsqrt(variance + layer.epsilon) * layer.gamma
+#         return primitives.affine(x, scale, layer.beta - mean * scale)
+layer_handlers: Registry[LayerHandler] = Registry("layer handler", _layer_handler, by_class=True)
 
-    The function is the layer's forward pass at inference, written with `tfrnnx.primitives` and
-    reading the layer's own live weights. It is called as the layer is, with the layer first:
-    `handler(layer, x, ...)`; `mask` is given to handlers that have an argument of that name. A
-    subclass is not run by its parent's handler: it may compute something else.
 
-    Args:
-        layer_class: a class of Keras layers.
-        moves_values: whether the outputs are values of the inputs, moved: what such a layer makes
-            of pixels still follows the rule for pixels.
+class Stepper(NamedTuple):
+    """An RNN cell, cut into what depends on its inputs alone and the rest of a step.
 
-    Example:
-        >>> @tfrnnx.register_layer(keras.layers.LayerNormalization)
-        ... def layer_normalization(layer, x):  # over the last axis, with gamma and beta
-        ...     mean, variance = tf.nn.moments(x, [-1], keepdims=True)
-        ...     scale = tf.math.rsqrt(variance + layer.epsilon) * layer.gamma
-        ...     return primitives.affine(x, scale, layer.beta - mean * scale)
+    Attributes:
+        project: inputs (..., features) -> a nest of tensors with the same leading axes: what the
+            step needs of them.
+        step: (one time step of that nest, states) -> (output, new states), all (batch, units).
+        positive: whether the output and all states are known to be >= 0.
     """
 
-    def decorate(handler: Handler) -> Handler:
-        parameters = list(inspect.signature(handler).parameters.values())[1:]
-        open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
-        arguments = None if open_ended else frozenset(p.name for p in parameters)
-        _entries[layer_class] = Entry(handler, moves_values, arguments)
-        return handler
+    project: Callable[[tf.Tensor], Any]
+    step: Callable[[Any, Any], tuple[tf.Tensor, Any]]
+    positive: bool = False
 
-    return decorate
+
+# Of RNN cells that are no `ExplainableCell`: cell -> its stepper, written with the primitives and
+# reading the cell's own live weights.
+#
+#     @tfrnnx.cell_handlers.register(TheCell)
+#     def the_cell(cell):
+#         def step(projected, states):
+#             recurrent = primitives.contribution(states[0], cell.recurrent_kernel)
+#             h_t = primitives.relu(primitives.join([projected, recurrent], cell.bias))
+#             return h_t, [h_t]
+#
+#         return tfrnnx.Stepper(lambda x: primitives.contribution(x, cell.kernel), step, True)
+cell_handlers: Registry[Callable[[Any], Stepper]] = Registry("cell handler", by_class=True)
+
+
+class ActivationHandler(NamedTuple):
+    """How an activation function is run.
+
+    Attributes:
+        run: z -> the function of z.
+        positive: whether its values are >= 0.
+        fraction: whether they are in [0, 1].
+        final: whether it is looked through at a model's end, so that logits are explained.
+        mixes: whether a value depends on other values than its own; elsewhere than at a model's
+            end it is refused.
+    """
+
+    run: Callable[[tf.Tensor], tf.Tensor]
+    positive: bool = False
+    fraction: bool = False
+    final: bool = False
+    mixes: bool = False
+
+
+def _activation_handler(
+    run: Callable[[tf.Tensor], tf.Tensor],
+    positive: bool = False,
+    fraction: bool = False,
+    final: bool = False,
+    mixes: bool = False,
+) -> ActivationHandler:
+    return ActivationHandler(run, positive or fraction, fraction, final, mixes)
+
+
+# Of activation functions: z -> tensor, written with the primitives, and what is known of the
+# values. Those without a handler are elementwise, and of either sign.
+#
+#     @tfrnnx.activation_handlers.register(the_function, positive=True)
+#     def the_activation(z):
+#         return primitives.activate(z, the_function, positive=True)
+activation_handlers: Registry[ActivationHandler] = Registry(
+    "activation handler", _activation_handler, by_class=True
+)
 
 
 def supported_layers(keras_alone: bool = False) -> list[str]:
@@ -68,19 +126,14 @@ def supported_layers(keras_alone: bool = False) -> list[str]:
         keras_alone: those of Keras, without those that users registered.
     """
     names = {
-        layer_class.__name__
-        for layer_class in _entries
-        if not keras_alone or layer_class.__module__.startswith("keras.")
+        handled.__name__
+        for handled in (*layer_handlers, *cell_handlers)
+        if not keras_alone or _keras.is_of_keras(handled)
     }
-    return sorted(names | {"StackedRNNCells", "the layers and cells of tfrnnx.layers"})
+    return sorted(names | {"the layers and cells of tfrnnx.layers"})
 
 
-def is_registered(layer: Any) -> bool:
-    """Return whether a layer's class has a handler."""
-    return type(layer) in _entries
-
-
-def entry_of(layer: Any) -> Entry:
+def handler_of(layer: Any) -> LayerHandler:
     """Return how a layer is run.
 
     Raises:
@@ -88,11 +141,10 @@ def entry_of(layer: Any) -> Entry:
     """
     if isinstance(layer, ExplainableLayer):
         arguments = frozenset(inspect.signature(layer.call).parameters)
-        return Entry(_run_itself, False, arguments)
-    try:
-        return _entries[type(layer)]
-    except KeyError:
-        raise unsupported(layer) from None
+        return LayerHandler(_run_itself, False, arguments)
+    if type(layer) not in layer_handlers:
+        raise unsupported(layer)
+    return layer_handlers[type(layer)]
 
 
 def _run_itself(layer: ExplainableLayer, x: Any, *args: Any, **kwargs: Any) -> Any:
@@ -110,6 +162,6 @@ def unsupported(layer: Any, why: str = "") -> UnsupportedLayerError:
     kind = "layer" if isinstance(layer, keras.layers.Layer) else "operation"
     return UnsupportedLayerError(
         f"Expected layers that can be explained: {', '.join(supported_layers())} (others need a "
-        f"handler, see tfrnnx.register_layer). Received: {kind} {name!r} of class "
-        f"{type(layer).__name__}{why}"
+        "handler, see tfrnnx.layer_handlers and tfrnnx.cell_handlers). Received: "
+        f"{kind} {name!r} of class {type(layer).__name__}{why}"
     )

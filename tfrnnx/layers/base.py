@@ -12,7 +12,15 @@ class ExplainableLayer(keras.layers.Layer):
     Such a layer needs no handler: running it for an explanation is enough. A subclass is registered
     with Keras by its module and name, so that a saved model finds it once that module is imported;
     defined again, as by a notebook's cell that is run again, it takes the place of the first.
+
+    Attributes:
+        signed_output: whether the output may be negative; None: if what the layer reads may.
+            Rules such as γ and αβ are cheaper where values are known to be >= 0, and wrong where
+            that is not true: so say False, in the class or in the constructor, of a layer whose
+            output never is.
     """
+
+    signed_output: bool | None = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -20,11 +28,6 @@ class ExplainableLayer(keras.layers.Layer):
         if package.startswith("tfrnnx."):
             package = "tfrnnx"  # files that were saved find a class wherever the package has it
         keras.saving.register_keras_serializable(package)(cls)
-
-    @property
-    def signed_output(self) -> bool | None:
-        """Whether the layer's output may be negative; None: if its inputs may."""
-        return False
 
 
 class ExplainableCell(ExplainableLayer):
@@ -39,6 +42,9 @@ class ExplainableCell(ExplainableLayer):
     - `project(inputs)`: (..., features) -> a nest of tensors with the same leading axes;
     - `step(projected, states)`: one time step of that nest, and the states (batch, units) ->
       (output, new states).
+
+    Of a cell, `signed_output = False` says that neither its outputs nor any of its states are ever
+    negative, where the states start from zeros.
     """
 
     def project(self, inputs: tf.Tensor) -> Any:

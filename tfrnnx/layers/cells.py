@@ -26,6 +26,8 @@ class ReLUCell(ExplainableCell):
     Input: floats (batch, features). Output: (batch, units).
     """
 
+    signed_output = False
+
     def __init__(self, units: int, recurrent_units: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.units = units
@@ -87,6 +89,8 @@ class RLSTMCell(ExplainableCell):
 
     Input: floats (batch, features). Output: (batch, units).
     """
+
+    signed_output = False
 
     def __init__(self, units: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -151,6 +155,8 @@ class RGRUCell(ExplainableCell):
 
     Input: floats (batch, features). Output: (batch, units).
     """
+
+    signed_output = False
 
     def __init__(self, units: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)

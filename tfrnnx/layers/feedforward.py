@@ -24,12 +24,8 @@ class Dense(ExplainableLayer):
         super().__init__(**kwargs)
         self.units = units
         self.rectify = rectify
+        self.signed_output = not rectify
         self.supports_masking = True
-
-    @property
-    def signed_output(self) -> bool:
-        """Whether the layer's output may be negative."""
-        return not self.rectify
 
     def build(self, input_shape: tuple[int, ...]) -> None:
         """Create the weights."""
@@ -61,6 +57,8 @@ class Conv2D(ExplainableLayer):
     Input: floats (batch, steps, height, width, channels). Output: the same with `filters`
     channels.
     """
+
+    signed_output = False
 
     def __init__(self, filters: int, kernel_size: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -105,15 +103,12 @@ class ScaledAveragePooling2D(ExplainableLayer):
     `size`, rounded up.
     """
 
+    signed_output = None
+
     def __init__(self, size: int = 2, scale: float = 2.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.size = size
         self.scale = scale
-
-    @property
-    def signed_output(self) -> bool | None:
-        """Whether the layer's output may be negative: if its input may."""
-        return None
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Return (batch, steps, ⌈height/size⌉, ⌈width/size⌉, channels)."""

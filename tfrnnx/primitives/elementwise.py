@@ -15,7 +15,8 @@ from tfrnnx.primitives.scope import (
     relevance_scope,
     scope,
 )
-from tfrnnx.propagation.rules import Terms, message, stabilized
+from tfrnnx.propagation.rules import message, stabilized
+from tfrnnx.propagation.terms import Terms
 
 
 def relu(z: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor] = tf.nn.relu) -> tf.Tensor:

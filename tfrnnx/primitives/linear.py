@@ -14,7 +14,8 @@ import tensorflow as tf
 from tfrnnx.primitives.accounts import account
 from tfrnnx.primitives.pullback import pullback
 from tfrnnx.primitives.scope import Scope, relevance_scope
-from tfrnnx.propagation.rules import FLAT, LinearMap, Tensors, message
+from tfrnnx.propagation.rules import message
+from tfrnnx.propagation.terms import FLAT, LinearMap, Tensors
 
 
 class Contribution(NamedTuple):

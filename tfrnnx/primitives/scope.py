@@ -11,7 +11,8 @@ import keras
 import tensorflow as tf
 
 from tfrnnx.propagation.methods import Method
-from tfrnnx.propagation.rules import Rule, Tensors, Terms
+from tfrnnx.propagation.rules import Rule
+from tfrnnx.propagation.terms import Tensors, Terms
 
 ACCOUNTS = ("bias", "epsilon", "gates")  # what a layer's maps can take, the columns of a sink
 

@@ -12,60 +12,29 @@ Then every input takes R_j = Σ_k s_k q_jk. With s_k = R_k / d_k it follows that
 the bias takes, is Σ_k R_k wherever d_k ≠ 0, whatever terms the inputs have.
 """
 
-from collections.abc import Callable, Sequence
+import math
+import numbers
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import tensorflow as tf
 
+from tfrnnx.checks import number
+from tfrnnx.errors import ConfigError
+from tfrnnx.propagation.terms import (
+    FLAT,
+    POSITIVE_PRODUCTS,
+    POSITIVE_PRODUCTS_OF_POSITIVE,
+    POSITIVE_WEIGHTS,
+    PRODUCTS,
+    SIGNED,
+    Tensors,
+    Terms,
+    in_box,
+    in_two_parts,
+    of_weights_alone,
+)
 from tfrnnx.registry import Registry
-
-Tensors = tuple[tf.Tensor, ...]
-
-
-class LinearMap(Protocol):
-    """A map that is linear in x and in w: a matrix product, a convolution."""
-
-    def apply(self, x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
-        """Return the map's value without bias."""
-        ...
-
-    def adjoint(self, s: tf.Tensor, ws: Sequence[tf.Tensor], x: tf.Tensor) -> list[tf.Tensor]:
-        """Return Σ_k s_k w_jk in the shape of x for each w, at little more than the cost of one."""
-        ...
-
-    def ones(self, x: tf.Tensor) -> tf.Tensor:
-        """Return ones in the shape of one input x; the map's value for them broadcasts to all."""
-        ...
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What the inputs of a linear map contribute to its outputs.
-
-    Attributes:
-        weights: w -> the weights that the terms use, computed once per explanation even where the
-            map runs at every time step.
-        parts: (map, x, weights, z) -> Σ_j q_jk, one tensor of z's shape for each part; z is the
-            map's value without bias.
-        relevance: (map, x, weights, messages) -> R_j = Σ_k s_k q_jk, in the shape of x.
-        bias: b -> what the bias contributes to each part. None: it takes no part.
-        counts_values: whether an input of 0 contributes nothing.
-        box: (low, high) that x must lie in, if the terms count from there.
-        needs_positive: whether the terms assume x >= 0.
-        whole: whether the parts add up to z.
-        degree: weights c w have the terms c^degree q_jk, for c > 0.
-    """
-
-    weights: Callable[[tf.Tensor], Tensors]
-    parts: Callable[[LinearMap, tf.Tensor, Tensors, tf.Tensor], Tensors]
-    relevance: Callable[[LinearMap, tf.Tensor, Tensors, Tensors], tf.Tensor]
-    bias: Callable[[tf.Tensor], Tensors] | None = None
-    counts_values: bool = True
-    box: tuple[float, float] | None = None
-    needs_positive: bool = False
-    whole: bool = False
-    degree: int = 1
 
 
 @dataclass(frozen=True)
@@ -98,7 +67,7 @@ class Rule:
         if not main.splits:
             return self.terms
         if self.signed is None:
-            return _in_two_parts(self.terms)
+            return in_two_parts(self.terms)
         any_sign, never_negative = self.signed
         return never_negative if positive else any_sign
 
@@ -129,150 +98,6 @@ def _in_proportion(epsilon: float = 0.0) -> Callable[[tf.Tensor, Tensors], Tenso
     return share
 
 
-# Terms
-
-
-def _positive(x: tf.Tensor) -> tf.Tensor:
-    return tf.nn.relu(x)
-
-
-def _negative(x: tf.Tensor) -> tf.Tensor:
-    return -tf.nn.relu(-x)
-
-
-def _like(z: tf.Tensor, part: tf.Tensor) -> Tensors:
-    return (tf.broadcast_to(part, tf.shape(z)),)
-
-
-# q_jk = x_j w_jk
-_PRODUCTS = Terms(
-    weights=lambda w: (w,),
-    parts=lambda linear, x, w, z: (tf.identity(z),),
-    relevance=lambda linear, x, w, s: x * linear.adjoint(s[0], w, x)[0],
-    bias=lambda b: (b,),
-)
-
-# q_jk = x_j w⁺_jk
-_POSITIVE_WEIGHTS = Terms(
-    weights=lambda w: (_positive(w),),
-    parts=lambda linear, x, w, z: (linear.apply(x, w[0]),),
-    relevance=lambda linear, x, w, s: x * linear.adjoint(s[0], w, x)[0],
-    bias=lambda b: (_positive(b),),
-    needs_positive=True,
-)
-
-
-def _by_sign(x: tf.Tensor, of_positive: tf.Tensor, of_negative: tf.Tensor) -> tf.Tensor:
-    return _positive(x) * of_positive + _negative(x) * of_negative
-
-
-def _beside_nothing(part: tf.Tensor) -> Tensors:
-    return part, tf.zeros_like(part)
-
-
-def _signed_relevance(linear: LinearMap, x: tf.Tensor, w: Tensors, s: Tensors) -> tf.Tensor:
-    s_positive, s_negative = s
-    with_positive = linear.adjoint(s_positive, w, x)
-    with_negative = linear.adjoint(s_negative, w, x)
-    return _by_sign(x, with_positive[0] + with_negative[1], with_positive[1] + with_negative[0])
-
-
-# q⁺_jk = max(0, x_j w_jk) = x⁺ w⁺ + x⁻ w⁻, q⁻_jk = min(0, x_j w_jk) = x⁺ w⁻ + x⁻ w⁺
-_SIGNED_PRODUCTS = Terms(
-    weights=lambda w: (_positive(w), _negative(w)),
-    parts=lambda linear, x, w, z: (
-        linear.apply(_positive(x), w[0]) + linear.apply(_negative(x), w[1]),
-        linear.apply(_positive(x), w[1]) + linear.apply(_negative(x), w[0]),
-    ),
-    relevance=_signed_relevance,
-    bias=lambda b: (_positive(b), _negative(b)),
-    whole=True,
-)
-
-# The same where x >= 0
-_SIGNED_PRODUCTS_OF_POSITIVE = Terms(
-    weights=_SIGNED_PRODUCTS.weights,
-    parts=lambda linear, x, w, z: (linear.apply(x, w[0]), linear.apply(x, w[1])),
-    relevance=lambda linear, x, w, s: (
-        x * (linear.adjoint(s[0], w[:1], x)[0] + linear.adjoint(s[1], w[1:], x)[0])
-    ),
-    bias=_SIGNED_PRODUCTS.bias,
-    whole=True,
-)
-
-_SIGNED = (_SIGNED_PRODUCTS, _SIGNED_PRODUCTS_OF_POSITIVE)
-
-# q⁺_jk alone, with nothing in the part of q⁻
-_POSITIVE_PRODUCTS = Terms(
-    weights=_SIGNED_PRODUCTS.weights,
-    parts=lambda linear, x, w, z: _beside_nothing(
-        linear.apply(_positive(x), w[0]) + linear.apply(_negative(x), w[1])
-    ),
-    relevance=lambda linear, x, w, s: _by_sign(x, *linear.adjoint(s[0], w, x)),
-    bias=lambda b: _beside_nothing(_positive(b)),
-)
-
-# The same where x >= 0
-_POSITIVE_PRODUCTS_OF_POSITIVE = Terms(
-    weights=lambda w: (_positive(w),),
-    parts=lambda linear, x, w, z: _beside_nothing(linear.apply(x, w[0])),
-    relevance=lambda linear, x, w, s: x * linear.adjoint(s[0], w, x)[0],
-    bias=_POSITIVE_PRODUCTS.bias,
-)
-
-
-def _of_weights_alone(function: Callable[[tf.Tensor], tf.Tensor], degree: int) -> Terms:
-    """Return the terms q_jk = function(w_jk), whatever the inputs' values."""
-    return Terms(
-        weights=lambda w: (function(w),),
-        parts=lambda linear, x, w, z: _like(z, linear.apply(linear.ones(x), w[0])),
-        relevance=lambda linear, x, w, s: linear.adjoint(s[0], w, x)[0],
-        counts_values=False,
-        degree=degree,
-    )
-
-
-FLAT = _of_weights_alone(tf.ones_like, degree=0)
-
-
-def _box(low: float, high: float) -> Terms:
-    def relevance(linear: LinearMap, x: tf.Tensor, w: Tensors, s: Tensors) -> tf.Tensor:
-        at_low, at_high = linear.adjoint(s[0], w, x)
-        return (x - low) * at_low + (x - high) * at_high
-
-    return Terms(
-        weights=lambda w: (_positive(w), _negative(w)),
-        parts=lambda linear, x, w, z: (
-            z
-            - (
-                linear.apply(low * linear.ones(x), w[0]) + linear.apply(high * linear.ones(x), w[1])
-            ),
-        ),
-        relevance=relevance,
-        box=(low, high),
-    )
-
-
-def _in_two_parts(terms: Terms) -> Terms:
-    """Return terms that are never negative as those of a map of two parts."""
-
-    def parts(linear: LinearMap, x: tf.Tensor, w: Tensors, z: tf.Tensor) -> Tensors:
-        return _beside_nothing(*terms.parts(linear, x, w, z))
-
-    return Terms(
-        weights=terms.weights,
-        parts=parts,
-        relevance=lambda linear, x, w, s: terms.relevance(linear, x, w, s[:1]),
-        counts_values=terms.counts_values,
-        box=terms.box,
-        needs_positive=terms.needs_positive,
-        degree=terms.degree,
-    )
-
-
-# Rules
-
-
 @rules.register("epsilon")
 def epsilon(epsilon: float = 1e-3) -> Rule:
     """LRP-ε; LRP-0 where ε = 0.
@@ -282,8 +107,12 @@ def epsilon(epsilon: float = 1e-3) -> Rule:
     Source: Bach et al. 2015, "On pixel-wise explanations for non-linear classifier decisions by
     layer-wise relevance propagation", equation 58; Arras et al. 2017, "Explaining recurrent
     neural network predictions in sentiment analysis", equation 2.
+
+    Raises:
+        ConfigError: unless ε is finite and >= 0.
     """
-    return Rule("epsilon", _PRODUCTS, _in_proportion(epsilon), _SIGNED)
+    epsilon = number("epsilon", epsilon)
+    return Rule("epsilon", PRODUCTS, _in_proportion(epsilon), SIGNED)
 
 
 @rules.register("gamma")
@@ -299,7 +128,11 @@ def gamma(gamma: float = 0.25) -> Rule:
 
     Source: Andéol et al. 2021, "Learning domain invariant representations by joint Wasserstein
     distance minimization", appendix (the rule for inputs of either sign).
+
+    Raises:
+        ConfigError: unless γ is finite and >= 0.
     """
+    gamma = number("gamma", gamma)
 
     def share(relevance: tf.Tensor, totals: Tensors) -> Tensors:
         positive, negative = totals
@@ -308,7 +141,7 @@ def gamma(gamma: float = 0.25) -> Rule:
         s = message(relevance, z + gamma * favoured)
         return tf.where(z >= 0, (1 + gamma) * s, s), tf.where(z >= 0, s, (1 + gamma) * s)
 
-    return Rule("gamma", _PRODUCTS, share, _SIGNED, splits=True)
+    return Rule("gamma", PRODUCTS, share, SIGNED, splits=True)
 
 
 @rules.register("alpha_beta")
@@ -319,16 +152,25 @@ def alpha_beta(alpha: float = 2.0, beta: float = 1.0) -> Rule:
     q_jk = x_j w_jk split by sign, and the bias as one more input; 0/0 = 0.
 
     Source: Bach et al. 2015, equation 60.
+
+    Raises:
+        ConfigError: unless α >= 1, β >= 0 and α - β = 1.
     """
+    alpha, beta = number("alpha", alpha), number("beta", beta)
+    if alpha < 1 or not math.isclose(alpha - beta, 1):
+        raise ConfigError(
+            "Expected alpha >= 1 and alpha - beta = 1, so that relevance is conserved. Received: "
+            f"alpha={alpha:g}, beta={beta:g}"
+        )
 
     def share(relevance: tf.Tensor, totals: Tensors) -> Tensors:
         positive, negative = totals
         return alpha * message(relevance, positive), -beta * message(relevance, negative)
 
-    signed = _SIGNED
+    signed = SIGNED
     if beta == 0:  # the negative part would be multiplied by 0
-        signed = (_POSITIVE_PRODUCTS, _POSITIVE_PRODUCTS_OF_POSITIVE)
-    return Rule("alpha_beta", _PRODUCTS, share, signed, splits=True)
+        signed = (POSITIVE_PRODUCTS, POSITIVE_PRODUCTS_OF_POSITIVE)
+    return Rule("alpha_beta", PRODUCTS, share, signed, splits=True)
 
 
 @rules.register("z_plus")
@@ -340,7 +182,7 @@ def z_plus() -> Rule:
     Source: Montavon et al. 2017, "Explaining nonlinear classification decisions with deep Taylor
     decomposition", section 4.1.
     """
-    return Rule("z_plus", _POSITIVE_WEIGHTS, _in_proportion())
+    return Rule("z_plus", POSITIVE_WEIGHTS, _in_proportion())
 
 
 @rules.register("w_square")
@@ -351,7 +193,7 @@ def w_square() -> Rule:
 
     Source: Montavon et al. 2017, section 4 ("unconstrained input space").
     """
-    return Rule("w_square", _of_weights_alone(tf.square, degree=2), _in_proportion())
+    return Rule("w_square", of_weights_alone(tf.square, degree=2), _in_proportion())
 
 
 @rules.register("flat")
@@ -376,5 +218,14 @@ def z_box(low: float = -1.0, high: float = 1.0) -> Rule:
     no part.
 
     Source: Montavon et al. 2017, section 4.2 ("box-constrained input space").
+
+    Raises:
+        ConfigError: unless both are finite, low <= 0 <= high and low < high.
     """
-    return Rule("z_box", _box(low, high), _in_proportion())
+    real = all(isinstance(bound, numbers.Real) for bound in (low, high))
+    if not (real and -math.inf < low <= 0 <= high < math.inf and low < high):
+        raise ConfigError(
+            "Expected a box of finite numbers with low <= 0 <= high and low < high. "
+            f"Received: [{low!r}, {high!r}]"
+        )
+    return Rule("z_box", in_box(float(low), float(high)), _in_proportion())

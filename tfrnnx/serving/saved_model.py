@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfrnnx import _keras
 from tfrnnx.errors import OutputError
 from tfrnnx.explaining.explainer import Explainer
 from tfrnnx.explaining.targets import Target, output_names
@@ -115,7 +116,7 @@ def _endpoint(explainer: Explainer, graph: keras.Model, number: int) -> Any:
 
 
 def _input_names(graph: keras.Model) -> list[str]:
-    return [x._keras_history.operation.name for x in graph.inputs]
+    return [_keras.operation_of(x).name for x in graph.inputs]
 
 
 def _input_specs(graph: keras.Model) -> Any:

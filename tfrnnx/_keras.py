@@ -1,0 +1,92 @@
+"""The private names of Keras that the package uses, each behind one function.
+
+Nothing else in the package may use one; tests/test_keras_private.py has a test for each, which
+fails by name where Keras changes it.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+
+
+def graph_of(model: keras.Model) -> Any:
+    """Return the graph of layers of a model, or None.
+
+    `_functional`, `_run_through_graph`: a sequential model keeps its graph inside, and there is no
+    public class of functional models.
+    """
+    graph = getattr(model, "_functional", None) or model
+    return graph if hasattr(graph, "_run_through_graph") else None
+
+
+def run_graph(graph: Any, inputs: Any, operation_fn: Callable[[Any], Callable[..., Any]]) -> Any:
+    """Return the outputs of a graph, each operation run by what `operation_fn` makes of it.
+
+    `_run_through_graph`: there is no public way to run a model's graph with other operations.
+    `keras.models.clone_model` with `call_function` comes near, but makes new layers and reads no
+    live tensors.
+    """
+    return graph._run_through_graph(inputs, operation_fn=operation_fn)
+
+
+def operation_of(tensor: Any) -> Any:
+    """Return the operation or layer that a symbolic tensor comes from, an `InputLayer` for inputs.
+
+    `_keras_history`: the names of a model's inputs, which layers are its last, and the classes of
+    `keras.ops`, which have no public names.
+    """
+    return tensor._keras_history.operation
+
+
+def inputs_of(operation: Any) -> list[list[Any]]:
+    """Return the symbolic tensors that an operation reads, a list for each time that it is used.
+
+    `_inbound_nodes`: which of a model's inputs are tokens shows in which layers read them.
+    """
+    return [list(node.input_tensors) for node in operation._inbound_nodes]
+
+
+def has_own_call(model: keras.Model) -> bool:
+    """Return whether a model is a subclass with a `call` of its own, also behind a weak proxy.
+
+    The module of the functional model's `call`: Keras makes models of a subclass functional where
+    it is given inputs and outputs, and those keep the `call` of the subclass.
+    """
+    return not model.__class__.call.__module__.startswith("keras.")
+
+
+def is_of_keras(thing: Any) -> bool:
+    """Return whether a class is Keras's own: their modules are `keras.src`, which is private."""
+    return thing.__module__.startswith("keras.")
+
+
+@contextmanager
+def unused(model: keras.Model) -> Iterator[None]:
+    """Have what is inside leave no trace in the layers of a model that it calls.
+
+    `_flatten_layers`, `_inbound_nodes`, `_outbound_nodes`: a layer notes each of its uses, and a
+    saved model would have them.
+    """
+    nodes = [
+        (layer, list(layer._inbound_nodes), list(layer._outbound_nodes))
+        for layer in _all_layers(model)
+    ]
+    try:
+        yield
+    finally:
+        for layer, inbound, outbound in nodes:
+            layer._inbound_nodes[:], layer._outbound_nodes[:] = inbound, outbound
+
+
+def _all_layers(model: keras.Model) -> Iterable[Any]:
+    return model._flatten_layers()
+
+
+def build_shapes(model: keras.Model) -> dict[str, Any]:
+    """Return the shapes that a subclassed model was built with, by the arguments of its `call`.
+
+    `_build_shapes_dict`: such a model says nowhere else what it takes.
+    """
+    return getattr(model, "_build_shapes_dict", None) or {}

@@ -184,7 +184,9 @@ def _given(names: list[str], specs: Any) -> tuple[Any, np.ndarray | None, int, A
     if FLAGS.inputs:
         return read_inputs(FLAGS.inputs, names), None, 1, None
     shape = specs[0].shape
-    if len(specs) > 1 or len(shape) != 4 or None in shape[1:]:
+    config = Run.of_model(FLAGS.model).read_config()
+    images = len(specs) == 1 and len(shape) == 4 and None not in shape[1:]
+    if not images and (FLAGS.images or config is None):
         raise InputError(
             "Expected --inputs for a model of other inputs than sequences of images, (batch, "
             f"steps, height, columns). Received: inputs {', '.join(str(s.shape) for s in specs)}"
@@ -192,7 +194,7 @@ def _given(names: list[str], specs: Any) -> tuple[Any, np.ndarray | None, int, A
     box = (FLAGS.low, FLAGS.high)
     if FLAGS.images:
         return read_sequences(FLAGS.images, tuple(shape[1:])), None, 1, box
-    return (*_test_sequences(), box)
+    return (*_test_sequences(config or TrainConfig(arch="")), box if images else None)
 
 
 def _target() -> Target:
@@ -241,9 +243,8 @@ def _outputs(out: str) -> tuple[Path, Path]:
     return path.with_name(f"{path.name}.npz"), path.with_name(f"{path.name}.png")
 
 
-def _test_sequences() -> tuple[np.ndarray, np.ndarray, int]:
+def _test_sequences(config: TrainConfig) -> tuple[np.ndarray, np.ndarray, int]:
     """Return the chosen test sequences, their labels and how many items they have."""
-    config = Run.of_model(FLAGS.model).read_config() or TrainConfig(arch="")
     data = load(FLAGS.dataset or config.dataset, FLAGS.data_dir)
     indices = integers("index", FLAGS.index) or []
     outside = [index for index in indices if not 0 <= index < len(data.test)]
@@ -255,7 +256,7 @@ def _test_sequences() -> tuple[np.ndarray, np.ndarray, int]:
     sequences = test_sequences(data, config).unbatch().take(max(indices) + 1)
     chosen = [element for element in sequences.as_numpy_iterator()]
     x, label = (np.stack([chosen[index][part] for index in indices]) for part in (0, 1))
-    return x, label, config.items
+    return x, label, data.task(config).items
 
 
 def _captions(logits: np.ndarray, target: np.ndarray, labels: np.ndarray | None) -> list[str]:

@@ -37,6 +37,7 @@ from tfrnnx.errors import ConfigError, DataError, InputError
 from tfrnnx.explaining.batches import explain_arrays
 from tfrnnx.explaining.explainer import Explainer
 from tfrnnx.explaining.targets import Target
+from tfrnnx.networks.runs import Run
 from tfrnnx.networks.samples import some_test_sequences
 from tfrnnx.plots.heatmaps import save_figure
 from tfrnnx.plots.inputs import SHOWN, captions_of, heatmaps_of_inputs
@@ -201,7 +202,9 @@ def _given(
     if FLAGS.inputs:
         return read_inputs(FLAGS.inputs, [spec.name for spec in specs]), None, 1, None
     shape = specs[0].shape
-    if len(specs) > 1 or len(shape) != 4 or None in shape[1:]:
+    config = Run.of_model(FLAGS.model).read_config()
+    images = len(specs) == 1 and len(shape) == 4 and None not in shape[1:]
+    if not images and (FLAGS.images or config is None):
         raise InputError(
             "Expected --inputs for a model of other inputs than sequences of images, (batch, "
             f"steps, height, columns). Received: inputs {', '.join(str(s.shape) for s in specs)}"
@@ -211,7 +214,7 @@ def _given(
         return read_sequences(FLAGS.images, tuple(shape[1:])), None, 1, box
     indices = integers("index", FLAGS.index) or []
     some = some_test_sequences(FLAGS.model, indices, FLAGS.dataset, FLAGS.data_dir)
-    return some.x, some.labels, some.items, box
+    return some.x, some.labels, some.items, box if images else None
 
 
 def _target() -> Target:

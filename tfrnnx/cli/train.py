@@ -17,6 +17,7 @@ from tfrnnx.cli.settings import chosen_config, define_config_flags
 from tfrnnx.data import load
 from tfrnnx.networks.runs import Run, TrainConfig
 from tfrnnx.networks.training import check, strategies, train
+from tfrnnx.study.results import QUALITIES
 from tfrnnx.study.run_report import report
 
 FLAGS = flags.FLAGS
@@ -59,8 +60,13 @@ def _train() -> None:
             results = report(model, data, config, run, verbose)
     rows = [
         ("test sequences", f"{results['test_sequences']}"),
-        ("test accuracy", f"{results['accuracy']:.4f}"),
-        *((f"mean cosine, {name}", f"{value:.3f}") for name, value in results["cosine"].items()),
+        *((f"test {name}", f"{results[name]:.4f}") for name in QUALITIES if name in results),
+        *(
+            (f"mean {metric}, {name}", f"{value:.3f}")
+            for metric, scores in results.items()
+            if isinstance(scores, dict)
+            for name, value in scores.items()
+        ),
         ("training", f"{results['epochs']} epochs, {results['seconds']:.0f} s"),
         ("model", f"{run.model}"),
         ("SavedModel", f"{run.saved_model}"),

@@ -250,7 +250,7 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> DataSet:
         data_dir: where its files are: a TFDS folder or a folder with the official gz files. None
             stands for TFDS's usual directory (TFDS_DATA_DIR, or ~/tensorflow_datasets), into which
             TFDS downloads what is missing. `digits` is embedded and ignores it, as do loaders
-            without a parameter.
+            that have no such parameter.
 
     Returns:
         What the registered loader makes: the same samples in the same order at every call.
@@ -260,7 +260,8 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> DataSet:
         DataError: if the set is missing, corrupt or not obtainable, or is none.
     """
     loader = datasets[name]
-    data = loader(data_dir) if inspect.signature(loader).parameters else loader()
+    takes_folder = "data_dir" in inspect.signature(loader).parameters
+    data = loader(data_dir=data_dir) if takes_folder else loader()
     if not isinstance(data, DataSet):
         raise DataError(
             f"Expected the loader of {name!r} to return a SequenceSet or an ImageSet. Received: "

@@ -16,9 +16,9 @@ class Samples(NamedTuple):
     """Some sequences.
 
     Attributes:
-        x: floats (samples, steps, height, columns).
-        labels: ints (samples,).
-        items: images in a sequence.
+        x: as the network takes them, (samples, steps, ...).
+        labels: what is true of each: ints (samples,) or (samples, steps), or floats (samples,).
+        items: images in a sequence; 1 of other sequences.
     """
 
     x: np.ndarray
@@ -54,4 +54,4 @@ def some_test_sequences(
     sequences = test_sequences(data, config).unbatch().take(max(indices) + 1)
     some = list(sequences.as_numpy_iterator())
     x, labels = (np.stack([some[index][part] for index in indices]) for part in (0, 1))
-    return Samples(x, labels, config.items)
+    return Samples(x, labels, data.task(config).items)

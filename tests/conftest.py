@@ -1,4 +1,5 @@
 import os
+import sys
 from pathlib import Path
 
 # Before TensorFlow is imported: no log lines of the C++ side, in subprocesses neither.
@@ -25,6 +26,34 @@ def eagerly():
     tf.config.run_functions_eagerly(True)
     yield
     tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def own_plugins(monkeypatch):
+    """Take back what a test loads as plugins, or registers."""
+    from tfrnnx import plugins
+    from tfrnnx.registry import all_or_nothing
+
+    monkeypatch.setattr(plugins, "_loaded", {})
+    modules = set(sys.modules)
+    with pytest.raises(_Undone), all_or_nothing():
+        yield
+        raise _Undone
+    for name in set(sys.modules) - modules:
+        if name.split(".")[0] in {"mine", "small", "lab", "first", "second"}:
+            del sys.modules[name]
+
+
+class _Undone(Exception):
+    pass
+
+
+@pytest.fixture
+def found(tmp_path, monkeypatch):
+    """A folder where `import` looks."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path), *filter(None, sys.path))))
+    return tmp_path
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,17 @@
 """Models on disk."""
 
+import json
+import re
+import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
 
-from tfrnnx.errors import ModelFileError
+from tfrnnx import plugins
+from tfrnnx.errors import ModelFileError, TfrnnxError
 
 
 def model_file(path: str | Path) -> Path:
@@ -17,6 +23,9 @@ def model_file(path: str | Path) -> Path:
 def load_model(path: str | Path, compile: bool = False) -> keras.Model:
     """Load a `.keras` file, or the `model.keras` of a folder that training wrote.
 
+    No module is imported because the file names it: the plugins that it needs are loaded before, by
+    `tfrnnx.load_plugin`. Where one has changed since, the model is loaded with a warning.
+
     Args:
         path: of the file or the folder.
         compile: restore the optimizer and the loss too.
@@ -25,7 +34,9 @@ def load_model(path: str | Path, compile: bool = False) -> keras.Model:
         The model, with its layers of tfrnnx.
 
     Raises:
-        ModelFileError: for a file that is missing, truncated or not a Keras model.
+        ModelFileError: for a file that is missing, truncated or not a Keras model, or has a class
+            that is not known, naming it.
+        ConfigError: for a plugin that is not loaded, naming its file.
     """
     path = model_file(path)
     expected = "Expected a Keras model, a .keras file or a folder that bin/train wrote."
@@ -38,11 +49,80 @@ def load_model(path: str | Path, compile: bool = False) -> keras.Model:
             )
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
-        if damaged is not None:
-            raise ModelFileError(f"{expected} Received: {path}, damaged at {damaged}")
+            if damaged is not None:
+                raise ModelFileError(f"{expected} Received: {path}, damaged at {damaged}")
+            config = json.loads(archive.read("config.json"))
+        plugins.tell_changes(_recorded(path), str(path))
+        if not compile:
+            config.pop("compile_config", None)  # as Keras does
+        _check_known(config, path)
         return keras.saving.load_model(path, compile=compile)
-    except ModelFileError:
+    except TfrnnxError:
         raise
     except Exception as error:  # Keras raises many kinds for what it cannot read
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ModelFileError(f"{expected} Received: {path}, not loadable: {reason}") from error
+        raise ModelFileError(
+            f"{expected} Received: {path}, not loadable: {_reason(error)}"
+        ) from error
+
+
+def _recorded(path: Path) -> dict[str, str]:
+    """Return the plugins that the configuration beside a model names, if there is one."""
+    try:
+        config = json.loads(path.with_name("config.json").read_text("utf-8"))
+        return {str(file): str(digest) for file, digest in config["plugins"].items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}
+
+
+def _check_known(config: Any, path: Path) -> None:
+    """Check that Keras knows all classes and functions of a model, so that it imports none."""
+    unknown = list(dict.fromkeys(_unknown(config)))
+    if not unknown:
+        return
+    _, _, module = unknown[0]
+    if module in sys.modules:
+        advice = f"{module} is imported; keras.saving.register_keras_serializable registers them"
+    else:
+        where = module if "." in module else f"{module}.py"
+        advice = f'tfrnnx.plugins.load("{where}") loads that module'
+    named = ", ".join(f"{kind} {name} of module {module}" for kind, name, module in unknown)
+    raise ModelFileError(
+        f"Expected all classes of {path} to be known to Keras. Received: {named}; {advice}"
+    )
+
+
+def _unknown(config: Any) -> Iterator[tuple[str, str, str]]:
+    """Yield kind, name and module of what is neither registered with Keras nor its own.
+
+    What is not registered, Keras looks for in the module that the file names. Newer ones import
+    none but those of a few packages, older ones any.
+    """
+    if isinstance(config, list):
+        for part in config:
+            yield from _unknown(part)
+    if not isinstance(config, dict):
+        return
+    if "class_name" in config and "config" in config:
+        kind, name = "class", config["class_name"]
+        registered = config.get("registered_name", name)
+        if name == "function":
+            kind, name = "function", config["config"]
+            registered = name
+        elif name == "__typespec__":
+            name = config.get("spec_name")
+        module = config.get("module")
+        its_own = not module or re.match(r"(keras|builtins)(\.|$)", str(module))
+        if not its_own and not _registered(registered):
+            yield kind, str(name), str(module)
+    for part in config.values():
+        yield from _unknown(part)
+
+
+def _registered(name: Any) -> bool:
+    return isinstance(name, str) and keras.saving.get_registered_object(name) is not None
+
+
+def _reason(error: Exception) -> str:
+    """Return the innermost reason that Keras gives, in one line."""
+    text = str(error).split("Exception encountered: ")[-1].split("Full object config")[0]
+    return next(iter(text.strip().splitlines()), type(error).__name__)

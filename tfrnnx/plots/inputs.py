@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from tfrnnx.data import as_images
 from tfrnnx.plots.heatmaps import heatmaps
 
 Inputs = np.ndarray | Mapping[str, np.ndarray]
@@ -35,9 +36,11 @@ def heatmaps_of_inputs(
     for name, values in _by_name(x).items():
         if not 2 <= values.ndim <= 4:
             continue
-        maps = {method: _as_images(_by_name(each)[name]) for method, each in relevance.items()}
+        maps = {
+            method: as_images(_by_name(each)[name][:SHOWN]) for method, each in relevance.items()
+        }
         span = box or (float(values.min()), float(values.max()) or 1.0)
-        figures[name] = heatmaps(_as_images(values), maps, captions[:SHOWN], items, span)
+        figures[name] = heatmaps(as_images(values[:SHOWN]), maps, captions[:SHOWN], items, span)
     return figures
 
 
@@ -65,9 +68,3 @@ def captions_of(
 
 def _by_name(x: Inputs) -> Mapping[str, np.ndarray]:
     return x if isinstance(x, Mapping) else {"": x}
-
-
-def _as_images(x: np.ndarray) -> np.ndarray:
-    """Return the first samples as (samples, steps, height, columns): features are rows."""
-    x = x[:SHOWN]
-    return x if x.ndim == 4 else x.reshape(*x.shape[:2], -1, 1)

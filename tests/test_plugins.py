@@ -77,6 +77,13 @@ def test_plugins_of_plugins(tmp_path):
     second = f"from tfrnnx import plugins\n{load}\nimport first"
     tfrnnx.load_plugin(write(tmp_path / "second.py", second))
     assert list(plugins.record()) == ["first.py", "second.py"]
+    third = write(tmp_path / "mine.py", second.replace("first", "small") + "\nx = 1 / 0")
+    write(tmp_path / "small.py", SMALL)
+    with pytest.raises(PluginError, match="mine.py, line 4"):
+        tfrnnx.load_plugin(third)
+    assert "small" not in tfrnnx.architectures
+    tfrnnx.load_plugin(tmp_path / "small.py")
+    assert "small" in tfrnnx.architectures and "mine.py" not in plugins.record()
 
 
 # Mistakes

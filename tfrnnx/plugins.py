@@ -219,7 +219,7 @@ def _load_module(name: str) -> Plugin:
             importlib.import_module(name)
     except (Exception, SystemExit) as error:
         raise _failure(name, name, error) from error
-    plugin = _imported(name)
+    plugin = _imported(name) or _loaded.get(name)
     if plugin is None:
         raise PluginError(f"{_EXPECTED} Received: {name}, which has no file")
     return _filed(plugin, _loaded.get(name, plugin))
@@ -258,14 +258,17 @@ def _nothing_left(name: str) -> Iterator[None]:
     Of a package whose import fails, Python would keep the modules inside that did not fail, and
     not execute them again.
     """
-    before = set(sys.modules)
+    modules, plugins = set(sys.modules), set(_loaded)
     try:
         with all_or_nothing():
             yield
     except BaseException:
-        for other in set(sys.modules) - before:
-            if other == name or other.startswith(f"{name}."):
+        new = set(_loaded) - plugins  # that this one has loaded
+        for other in set(sys.modules) - modules:
+            if any(f"{other}.".startswith(f"{failed}.") for failed in {name, *new}):
                 del sys.modules[other]
+        for other in new:
+            del _loaded[other]
         raise
 
 

@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from tabulate import tabulate
+
 from benchmarks.measure import Row
 from tfrnnx.errors import InputError
 from tfrnnx.storage.files import atomic, write_json
@@ -169,7 +171,5 @@ def _said(value: float | None) -> str:
 def _table(head: Sequence[str], body: Iterable[Sequence[str]]) -> Iterator[str]:
     body = list(body)
     if body:
-        yield f"| {' | '.join(head)} |"
-        yield f"| {' | '.join('---' for _ in head)} |"
-        yield from (f"| {' | '.join(cells)} |" for cells in body)
+        yield tabulate(body, head, tablefmt="github", disable_numparse=True)
         yield ""

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tfrnnx.data import to_image
-from tfrnnx.errors import OutputError
+from tfrnnx.errors import InputError, OutputError
 from tfrnnx.plots.heatmaps import heatmaps, save_figure
 
 SHAPE = (2, 4, 6, 3)  # samples of 4 steps of 6x3 pixels
@@ -68,6 +68,26 @@ def test_zero_is_the_middle_of_the_colors_and_a_map_of_zeros_is_blank(drawn):
 def test_lines_between_the_items(drawn):
     lines = [line.get_xdata()[0] for line in drawn[2][1, 0].lines]
     assert lines == [3.5, 7.5]  # between columns 3 and 4, 7 and 8 of 12
+
+
+MAPS = np.zeros(SHAPE)
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        ((MAPS[0], {}, CAPTIONS), r"\(samples, steps, height, columns\).*\(4, 6, 3\)"),
+        ((MAPS[:0], {}, []), r"\(samples, .*\(0, 4, 6, 3\)"),
+        ((MAPS, {"sa": MAPS[:1]}, CAPTIONS), r"'sa'.*\(2, 4, 6, 3\).*\(1, 4, 6, 3\)"),
+        ((MAPS, {"sa": MAPS[..., 0]}, CAPTIONS), r"'sa'.*\(2, 4, 6\)"),
+        ((MAPS, {"sa": MAPS}, CAPTIONS[:1]), "caption for each of 2 samples.*: 1"),
+        ((MAPS, {"sa": MAPS}, [*CAPTIONS, "third"]), "caption for each of 2 samples.*: 3"),
+        ((MAPS, {"sa": MAPS}, "ab"), "caption for each of 2 samples.*: 'ab'"),
+    ],
+)
+def test_what_does_not_fit_together_is_one_line(arguments, said):
+    with pytest.raises(InputError, match=said):
+        heatmaps(*arguments)
 
 
 @pytest.mark.parametrize("value", [5e-324, 1e300])

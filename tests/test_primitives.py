@@ -1,5 +1,7 @@
 """Convolution and pooling in the forms that the five networks do not use."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -9,7 +11,8 @@ from networks import assert_close, ordinary_gradient, redraw, samples
 
 import tfrnnx
 from tfrnnx import primitives
-from tfrnnx.layers import Dense, ExplainableLayer, ScaledAveragePooling2D
+from tfrnnx.errors import InputError, NegativeInputWarning
+from tfrnnx.layers import Dense, ExplainableCell, ExplainableLayer, ScaledAveragePooling2D
 
 HEIGHT, WIDTH, CHANNELS, FILTERS = 7, 6, 2, 3
 
@@ -119,3 +122,98 @@ def test_activations_with_weights_of_their_own(method):
     np.testing.assert_allclose(
         tfrnnx.explain(model, x, method), tfrnnx.explain(linear, x, method), rtol=1e-5
     )
+
+
+A, B = np.ones((2, 3)), np.full((2, 3), 2.0)
+
+
+@pytest.mark.parametrize("name", ["add", "product"])
+@pytest.mark.parametrize(
+    "tensors, received",
+    [
+        (([A, B],), "list"),
+        ((A, [B]), "ndarray, list"),
+        ((A, B[:, :1]), r"\(2, 3\), \(2, 1\)"),
+        ((A, B[0]), r"\(2, 3\), \(3,\)"),
+        ((A, 2.0), "ndarray, float"),
+        ((), "nothing"),
+    ],
+)
+def test_sums_and_products_are_of_tensors_of_one_shape(name, tensors, received):
+    with pytest.raises(InputError, match=rf"primitives\.{name} to get .*Received: {received}$"):
+        getattr(primitives, name)(*tensors)
+
+
+def test_sums_and_products_of_a_list():
+    tensors = [tf.constant(A), tf.constant(B), tf.constant(B)]
+    np.testing.assert_array_equal(primitives.add(*tensors), 5 * A)
+    np.testing.assert_array_equal(primitives.product(*tensors), 4 * A)
+
+
+class Negated(ExplainableLayer):
+    """-x: what reads positive values gives negative ones, and says nothing of it."""
+
+    def call(self, x):
+        return primitives.add(x, factors=(-1.0,))
+
+
+class Absolute(ExplainableLayer):
+    """|x|, by an operation that says nothing of the sign; the layer does."""
+
+    signed_output = False
+
+    def call(self, x):
+        return primitives.activate(x, tf.abs)
+
+
+def signed_model(layer):
+    model = keras.Sequential(
+        [
+            keras.Input((4,), dtype="float64"),
+            Dense(5, dtype="float64"),
+            layer,
+            keras.layers.Dense(2, dtype="float64"),
+        ]
+    )
+    redraw(model, seed=3)
+    return model
+
+
+def test_a_layer_of_ones_own_may_be_negative_unless_it_says_otherwise():
+    assert ExplainableLayer.signed_output and ExplainableCell.signed_output
+    with pytest.warns(NegativeInputWarning):
+        tfrnnx.Explainer(signed_model(Negated(dtype="float64")), "lrp_z_plus")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tfrnnx.Explainer(signed_model(Absolute(dtype="float64")), "lrp_z_plus")
+
+
+@pytest.mark.parametrize("method", ["lrp_gamma", "lrp_alpha_beta"])
+def test_relevance_above_a_layer_that_is_negative(method):
+    """As if the layer's factor stood in the weights above it."""
+    model = signed_model(Negated(dtype="float64"))
+    _, negated, last = model.layers
+    x, target = samples(3, (4,)), [0, 1, 0]
+    hidden = -model.layers[0](x).numpy()
+    assert hidden.min() < -0.1
+    options = {"epsilon": 0.0}
+    explainer = tfrnnx.Explainer(model, method, layers=[negated.name], **options)
+    found = explainer.explain_fully(x, target).layers[negated.name]
+    above = keras.Sequential([keras.Input((5,), dtype="float64"), last])
+    assert_close(found, tfrnnx.explain(above, hidden, method, target, **options))
+
+
+@pytest.mark.parametrize(
+    "make, signed",
+    [
+        (lambda: Dense(2), False),
+        (lambda: Dense(2, rectify=False), True),
+        (lambda: tfrnnx.layers.Conv2D(2, 3), False),
+        (lambda: ScaledAveragePooling2D(), None),
+        (lambda: tfrnnx.layers.ReLUCell(2, 3), False),
+        (lambda: tfrnnx.layers.RLSTMCell(2), False),
+        (lambda: tfrnnx.layers.RGRUCell(2), False),
+    ],
+)
+def test_what_layers_say_of_the_sign_of_their_outputs(make, signed):
+    assert make().signed_output is signed

@@ -99,9 +99,7 @@ def _forward(
                 x = record.enter(x, number, Source.BOX)
             else:
                 x = tf.identity(x)
-            record.tokens[id(x)] = (x, number)
-            if mask is not None:
-                record.set_mask(x, mask)
+            record.note(x, tokens=number, mask=mask)
             points.append(x)
         outputs = run_model(graph, keras.tree.pack_sequence_as(graph.input, points))
     return _Pass(record, outputs, tape)

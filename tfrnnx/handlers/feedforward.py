@@ -8,7 +8,7 @@ import tensorflow as tf
 from tfrnnx import primitives
 from tfrnnx.handlers.activations import activated
 from tfrnnx.handlers.registry import layer_handlers, unsupported
-from tfrnnx.primitives.scope import Source, mark_positive, scope
+from tfrnnx.primitives.scope import Source, scope
 
 
 @layer_handlers.register(keras.layers.Dense)
@@ -108,7 +108,7 @@ def _embedding(layer: Any, tokens: tf.Tensor) -> tf.Tensor:
 
     active = scope()
     assert active is not None
-    _, number = active.record.tokens.get(id(tokens), (None, None))
+    number = active.record.facts(tokens).tokens
     embedded = embed(tokens)
     if number is None:
         return embedded
@@ -121,8 +121,5 @@ def _masking(layer: Any, x: tf.Tensor) -> tf.Tensor:
     masked = tf.where(valid, x, primitives.nothing(x))
     active = scope()
     assert active is not None
-    if active.source is not None:
-        active.record.mark_source(masked, active.source)
-    if active.positive:
-        mark_positive(masked)
+    active.record.note(masked, source=active.source, positive=active.positive)
     return masked

@@ -47,12 +47,12 @@ def _run_layer(layer: Any, path: str, final: bool, args: tuple, kwargs: dict[str
     inputs = args[0] if args else next(iter(kwargs.values()))
     mask = kwargs.pop("mask", None)
     if mask is None:
-        mask = keras.tree.map_structure(record.mask_of, inputs)
+        mask = keras.tree.map_structure(lambda x: record.facts(x).mask, inputs)
     if isinstance(layer, keras.Model):
         masks = keras.tree.flatten(mask) if mask is not None else []
         for x, its in zip(keras.tree.flatten(inputs), masks, strict=False):
             if its is not None:
-                record.set_mask(x, its)
+                record.note(x, mask=its)
         outputs = run_model(layer, inputs, f"{path}/", final)
     elif type(layer) not in layer_handlers and not isinstance(layer, keras.layers.Layer):
         outputs = _run_on_masks(layer, args, kwargs)
@@ -117,7 +117,7 @@ def _mark(
     made = keras.tree.flatten(layer.compute_mask(inputs, mask))
     for x, its in zip(keras.tree.flatten(outputs), made, strict=False):
         if its is not None:
-            record.set_mask(x, its)
+            record.note(x, mask=its)
 
 
 def functional(model: Any) -> Any:

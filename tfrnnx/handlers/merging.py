@@ -45,7 +45,7 @@ def average(*tensors: tf.Tensor) -> tf.Tensor:
 
 @layer_handlers.register(keras.layers.Multiply)
 def _multiply(layer: Any, tensors: Sequence[tf.Tensor]) -> tf.Tensor:
-    return primitives.product(_same_shape(layer, tensors))
+    return primitives.product(*_same_shape(layer, tensors))
 
 
 @layer_handlers.register(keras.layers.Concatenate, moves_values=True)

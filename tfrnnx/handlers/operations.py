@@ -37,7 +37,7 @@ def _cast(operation: Any, x: tf.Tensor) -> tf.Tensor:
     if x.dtype.is_floating or not value.dtype.is_floating:
         return value
     active = scope()
-    if active is not None and id(x) in active.record.tokens and x.dtype.is_integer:
+    if active is not None and active.record.facts(x).tokens is not None and x.dtype.is_integer:
         raise unsupported(operation, " that reads an input of ints as floats; give it floats")
     return primitives.constant(value)
 
@@ -61,7 +61,7 @@ def _subtract(operation: Any, a: Any, b: Any) -> tf.Tensor:
 
 @layer_handlers.register(_class_of(lambda x, y: x * y, _A, _A))
 def _multiply(operation: Any, a: Any, b: Any) -> tf.Tensor:
-    return primitives.product(_of_one_shape(operation, a, b))
+    return primitives.product(*_of_one_shape(operation, a, b))
 
 
 def _of_one_shape(operation: Any, a: Any, b: Any) -> tuple[tf.Tensor, tf.Tensor]:

@@ -36,7 +36,7 @@ def _rnn(
     initial_state = keras.tree.map_structure(lambda x: tf.cast(x, dtype), list(initial_state))
     active = scope()
     assert active is not None
-    known = [active.record.is_positive(x) for x in keras.tree.flatten(initial_state)]
+    known = [active.record.facts(x).positive for x in keras.tree.flatten(initial_state)]
     positive = stepper.positive and (all(known) or (own_state and not layer.stateful))
     with recurring(positive):
         output, outputs, states = _scan(layer, stepper, sequences, initial_state, mask, own_state)
@@ -123,7 +123,7 @@ def _reversed(outputs: tf.Tensor) -> tf.Tensor:
     active = scope()
     assert active is not None
     reverse = tf.reverse(outputs, [1])
-    if active.record.is_positive(outputs):
+    if active.record.facts(outputs).positive:
         mark_positive(reverse)
     return reverse
 
@@ -133,13 +133,13 @@ def _merge(layer: Any, forward: tf.Tensor, backward: tf.Tensor) -> Any:
     assert active is not None
     if layer.merge_mode is None:
         return forward, backward
-    both = active.record.is_positive(forward) and active.record.is_positive(backward)
+    both = active.record.facts(forward).positive and active.record.facts(backward).positive
     # What is merged is hidden, also where the layer reads the model's input.
     with recurring(both), hidden(active.sink):
         if layer.merge_mode == "sum":
             merged = primitives.add(forward, backward)
         elif layer.merge_mode == "mul":
-            merged = primitives.product([forward, backward])
+            merged = primitives.product(forward, backward)
         elif layer.merge_mode == "ave":
             merged = average(forward, backward)
         else:

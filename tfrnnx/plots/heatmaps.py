@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tfrnnx.data import to_image
+from tfrnnx.errors import InputError
 from tfrnnx.storage.files import atomic
 
 _COLORS = "RdBu_r"  # white is zero: empty space reads as "nothing here"
@@ -37,7 +38,11 @@ def heatmaps(
 
     Returns:
         A matplotlib figure.
+
+    Raises:
+        InputError: for arrays of other shapes, or not one caption a sample.
     """
+    _check(sequences, relevance, captions)
     rows = {"input": sequences, **relevance}
     samples = len(sequences)
     figure = Figure(
@@ -55,6 +60,25 @@ def heatmaps(
                 # Across, as a long name along a low row would run into the next.
                 ax.set_ylabel(name, fontsize=9, rotation=0, ha="right", va="center")
     return figure
+
+
+def _check(
+    sequences: np.ndarray, relevance: Mapping[str, np.ndarray], captions: Sequence[str]
+) -> None:
+    shape = np.shape(sequences)
+    if len(shape) != 4 or 0 in shape:
+        raise InputError(
+            f"Expected sequences of shape (samples, steps, height, columns). Received: {shape}"
+        )
+    for name, maps in relevance.items():
+        if np.shape(maps) != shape:
+            raise InputError(
+                f"Expected the relevance of {name!r} to have the sequences' shape {shape}. "
+                f"Received: {np.shape(maps)}"
+            )
+    if isinstance(captions, str) or len(captions) != shape[0]:
+        received = repr(captions) if isinstance(captions, str) else f"{len(captions)}"
+        raise InputError(f"Expected a caption for each of {shape[0]} samples. Received: {received}")
 
 
 def draw_picture(

@@ -6,7 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfrnnx.primitives.accounts import account
+from tfrnnx.errors import InputError
+from tfrnnx.primitives.accounts import Ending
 from tfrnnx.primitives.pullback import pullback
 from tfrnnx.primitives.scope import (
     Scope,
@@ -114,23 +115,28 @@ def add(*summands: tf.Tensor, factors: Sequence[float] | None = None) -> tf.Tens
     a box, z^B counts factor (x - low), or factor (x - high) where the factor is negative.
 
     Args:
-        *summands: floats.
+        *summands: floats, `add(a, b)`; of a list, `add(*tensors)`.
         factors: constants, of one size; None: ones.
+
+    Raises:
+        InputError: for anything but tensors of one shape: none is broadcast.
     """
+    _require_one_shape("add", summands)
     weights = (1.0,) * len(summands) if factors is None else tuple(factors)
     active = relevance_scope()
     if active is None:
         return _sum([_times(c, x) for c, x in zip(weights, summands, strict=True)])
-    record, sink, spreads = active.record, active.sink, active.method.bias == "distribute"
-    known = [c > 0 and record.is_positive(x) for c, x in zip(weights, summands, strict=True)]
+    facts = [active.record.facts(x) for x in summands]
+    known = [c > 0 and its.positive for c, its in zip(weights, facts, strict=True)]
     # The cells of recurrent layers say themselves whether their states can be negative.
     if not active.recurrent and _hidden_terms(active).needs_positive:
-        hidden = [record.source_of(x) is None for x in summands]
+        hidden = [its.source is None for its in facts]
         if any(h and not k for h, k in zip(hidden, known, strict=True)):
-            record.negative_inputs.append(active.layer)
-    epsilon = _epsilon(active)  # not the scope in what follows: it holds the kernels
+            active.record.negative_inputs.append(active.layer)
+    ending, epsilon = Ending.of(active), _epsilon(active)
     counted = [
-        _counted(active, x, record.source_of(x), c) for c, x in zip(weights, summands, strict=True)
+        _counted(active, x, its.source, c)
+        for c, x, its in zip(weights, summands, facts, strict=True)
     ]
 
     @tf.custom_gradient
@@ -140,26 +146,28 @@ def add(*summands: tf.Tensor, factors: Sequence[float] | None = None) -> tf.Tens
         def backward(relevance: tf.Tensor) -> list[tf.Tensor]:
             s = message(relevance, stabilized(total, epsilon))
             shares = [s * x for x in counted]
-            if not spreads and sink is None:
-                return shares
-            lost = relevance - s * total
-            if spreads:
-                return [share + lost / len(shares) for share in shares] + _no_sink(sink)
-            return [*shares, account(sink, tf.zeros_like(lost), lost)]
+            return ending(shares, lambda: relevance - s * total, _evenly(shares))
 
         return _sum([_times(c, x) for c, x in zip(weights, summands, strict=True)]), backward
 
-    a = explained(*summands, *(() if sink is None else (sink,)))
+    a = explained(*summands, *ending.inputs)
     if all(known):
         mark_positive(a)
     return a
 
 
-def product(factors: Sequence[tf.Tensor]) -> tf.Tensor:
+def product(*factors: tf.Tensor) -> tf.Tensor:
     """Return the product of tensors of one shape, none of which is a gate.
 
     Relevance is split evenly; in proportion to the factors where the method's `gates` is "prop".
+
+    Args:
+        *factors: floats, `product(a, b)`; of a list, `product(*tensors)`.
+
+    Raises:
+        InputError: for anything but tensors of one shape: none is broadcast.
     """
+    _require_one_shape("product", factors)
     z = factors[0]
     for factor in factors[1:]:
         z = z * factor
@@ -168,26 +176,21 @@ def product(factors: Sequence[tf.Tensor]) -> tf.Tensor:
         return z
     in_proportion = active.method.gates == "prop"
     denominator = stabilized(_sum(factors), active.method.epsilon)
-    sink, spreads = active.sink, active.method.bias == "distribute"
+    ending = Ending.of(active)
 
     @tf.custom_gradient
     def explained(*inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
         def backward(relevance: tf.Tensor) -> list[tf.Tensor]:
             if not in_proportion:
-                return [relevance / len(factors)] * len(factors) + _no_sink(sink)
+                return ending.complete([relevance / len(factors)] * len(factors))
             s = message(relevance, denominator)
             shares = [s * factor for factor in factors]
-            if not spreads and sink is None:
-                return shares
-            lost = relevance - _sum(shares)
-            if spreads:
-                return [share + lost / len(shares) for share in shares] + _no_sink(sink)
-            return [*shares, account(sink, tf.zeros_like(lost), lost)]
+            return ending(shares, lambda: relevance - _sum(shares), _evenly(shares))
 
         return z, backward
 
-    a = explained(*factors, *(() if sink is None else (sink,)))
-    if all(active.record.is_positive(x) for x in factors):
+    a = explained(*factors, *ending.inputs)
+    if all(active.record.facts(x).positive for x in factors):
         mark_positive(a)
     return a
 
@@ -207,7 +210,7 @@ def affine(x: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
     active = relevance_scope()
     if active is None:
         return z
-    sink, epsilon = active.sink, active.method.epsilon
+    ending, epsilon = Ending.of(active), active.method.epsilon
     rule = active.rule()
     passes = (
         active.method.bias == "distribute"
@@ -220,18 +223,20 @@ def affine(x: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
     def explained(*inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
         def backward(relevance: tf.Tensor) -> list[tf.Tensor]:
             if passes:
-                return [relevance, *_no_sink(sink)]
+                return ending.complete([relevance])
             value = x * scale
             s = message(relevance, stabilized(z if takes else value, epsilon))
             kept = s * value
-            if sink is None:
-                return [kept]
-            to_bias = s * offset * tf.ones_like(value) if takes else tf.zeros_like(value)
-            return [kept, account(sink, to_bias, relevance - kept - to_bias)]
+            return ending(
+                [kept],
+                lambda: relevance - kept,
+                lambda _: ([relevance], None),
+                (lambda: s * offset * tf.ones_like(value)) if takes else None,
+            )
 
         return z, backward
 
-    return explained(x, *(() if sink is None else (sink,)))
+    return explained(x, *ending.inputs)
 
 
 def weighted_sum(x: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
@@ -251,8 +256,7 @@ def weighted_sum(x: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor]) -> tf
     needs_positive = active.rule().terms.needs_positive
     if needs_positive and not active.positive and active.source is None:
         active.record.negative_inputs.append(active.layer)
-    sink, spreads = active.sink, active.method.bias == "distribute"
-    epsilon = _epsilon(active)
+    ending, epsilon = Ending.of(active), _epsilon(active)
 
     @tf.custom_gradient
     def explained(*inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
@@ -261,18 +265,16 @@ def weighted_sum(x: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor]) -> tf
         def backward(relevance: tf.Tensor) -> list[tf.Tensor]:
             s = message(relevance, stabilized(total, epsilon))
             arrived = counted * pullback(function, counted, s)
-            if not spreads and sink is None:
-                return [arrived]
-            lost = relevance - s * total
-            if spreads:
+
+            def spread(lost: tf.Tensor) -> tuple[list[tf.Tensor], None]:
                 ones = function(tf.ones_like(counted))
-                spread = pullback(function, counted, message(lost, ones))
-                return [arrived + spread, *_no_sink(sink)]
-            return [arrived, account(sink, tf.zeros_like(lost), lost)]
+                return [arrived + pullback(function, counted, message(lost, ones))], None
+
+            return ending([arrived], lambda: relevance - s * total, spread)
 
         return function(x), backward
 
-    a = explained(x, *(() if sink is None else (sink,)))
+    a = explained(x, *ending.inputs)
     if active.positive:
         mark_positive(a)
     return a
@@ -282,9 +284,23 @@ def _sum(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
     return tensors[0] if len(tensors) == 1 else tf.add_n(list(tensors))
 
 
-def _no_sink(sink: tf.Tensor | None) -> list[tf.Tensor]:
-    """Return that nothing is taken, in the shape of a sink if there is one."""
-    return [] if sink is None else [tf.zeros_like(sink)]
+def _evenly(shares: Sequence[tf.Tensor]) -> Callable[[tf.Tensor], tuple[list[tf.Tensor], None]]:
+    """Return the spreading of what is lost that gives every input the same."""
+    return lambda lost: ([share + lost / len(shares) for share in shares], None)
+
+
+def _require_one_shape(name: str, tensors: Sequence[tf.Tensor]) -> None:
+    if tensors and all(hasattr(x, "shape") for x in tensors):
+        first = tf.TensorShape(tensors[0].shape)
+        if all(first.is_compatible_with(x.shape) for x in tensors):
+            return
+        received = ", ".join(str(tuple(x.shape)) for x in tensors)
+    else:
+        received = ", ".join(type(x).__name__ for x in tensors) or "nothing"
+    raise InputError(
+        f"Expected primitives.{name} to get tensors of one shape, {name}(a, b), or "
+        f"{name}(*tensors) of a list. Received: {received}"
+    )
 
 
 def _times(factor: float, x: tf.Tensor) -> tf.Tensor:

@@ -6,13 +6,12 @@ outside the time loop.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tfrnnx.primitives.accounts import account
-from tfrnnx.primitives.pullback import pullback
+from tfrnnx.primitives.accounts import Ending
+from tfrnnx.primitives.maps import Conv2D, Dense
 from tfrnnx.primitives.scope import Scope, relevance_scope
 from tfrnnx.propagation.rules import message
 from tfrnnx.propagation.terms import FLAT, LinearMap, Tensors
@@ -30,83 +29,6 @@ class Contribution(NamedTuple):
 
     z: tf.Tensor
     parts: Tensors = ()
-
-
-@dataclass(frozen=True)
-class Dense:
-    """x w over the last axis of x, any number of leading axes."""
-
-    def apply(self, x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
-        """Return x w."""
-        return _over_last_axis(x, w.shape[1], lambda rows: tf.matmul(rows, w))
-
-    def adjoint(self, s: tf.Tensor, ws: Sequence[tf.Tensor], x: tf.Tensor) -> list[tf.Tensor]:
-        """Return s wᵀ for each w."""
-        width = x.shape[-1]
-        return [
-            _over_last_axis(s, width, lambda rows, w=w: tf.matmul(rows, w, transpose_b=True))
-            for w in ws
-        ]
-
-    def ones(self, x: tf.Tensor) -> tf.Tensor:
-        """Return ones of the shape (1, ..., 1, features)."""
-        return tf.ones(tf.concat([[1] * (x.shape.rank - 1), tf.shape(x)[-1:]], 0), x.dtype)
-
-
-def _over_last_axis(x: tf.Tensor, width: int, product: Callable) -> tf.Tensor:
-    """Apply a matrix product to all leading axes at once: TensorFlow's batched one is slower."""
-    if x.shape.rank == 2:
-        return product(x)
-    rows = product(tf.reshape(x, [-1, x.shape[-1]]))
-    result = tf.reshape(rows, tf.concat([tf.shape(x)[:-1], [width]], 0))
-    return tf.ensure_shape(result, [*x.shape[:-1], width])
-
-
-@dataclass(frozen=True)
-class Conv2D:
-    """Convolution of (batch, height, width, channels).
-
-    Attributes:
-        strides: steps along height and width.
-        padding: "SAME" or "VALID".
-        dilations: distances of the kernel's cells along height and width.
-        groups: how many groups of channels are convolved apart.
-        before: zeros to put before the first row, for causal padding.
-    """
-
-    strides: tuple[int, int] = (1, 1)
-    padding: str = "SAME"
-    dilations: tuple[int, int] = (1, 1)
-    groups: int = 1
-    before: int = 0
-
-    def apply(self, x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
-        """Return the convolution of x with w."""
-        if self.before:
-            x = tf.pad(x, [[0, 0], [self.before, 0], [0, 0], [0, 0]])
-        if self.groups == 1:
-            return self._convolve(x, w)
-        # TensorFlow has no gradient of grouped convolutions on the CPU.
-        groups = zip(tf.split(x, self.groups, -1), tf.split(w, self.groups, -1), strict=True)
-        return tf.concat([self._convolve(*group) for group in groups], -1)
-
-    def _convolve(self, x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
-        if self.dilations == (1, 1):
-            return tf.nn.conv2d(x, w, self.strides, self.padding)
-        return tf.nn.convolution(x, w, self.strides, self.padding, dilations=self.dilations)
-
-    def adjoint(self, s: tf.Tensor, ws: Sequence[tf.Tensor], x: tf.Tensor) -> list[tf.Tensor]:
-        """Return the transposed convolution of s with each w."""
-        if self.dilations != (1, 1) or self.groups != 1 or self.before:
-            return [pullback(lambda x, w=w: self.apply(x, w), x, s) for w in ws]
-        shape = tf.concat([tf.shape(x)[:-1], [x.shape[-1] * len(ws)]], 0)
-        # The weights side by side as channels: with few channels the cost is that of reading s.
-        r = tf.nn.conv2d_transpose(s, tf.concat(ws, 2), shape, self.strides, self.padding)
-        return tf.split(r, len(ws), -1)
-
-    def ones(self, x: tf.Tensor) -> tf.Tensor:
-        """Return an image of ones."""
-        return tf.ones(tf.concat([[1], tf.shape(x)[1:]], 0), x.dtype)
 
 
 def _signal_columns(active: Scope, signal: slice | None) -> slice | None:
@@ -237,18 +159,17 @@ def _join(
     columns = _signal_columns(active, signal)
     main = active.main_rule(active.rule(convolution))
     terms = main.terms_in(main, positive=False)
-    spreads = active.method.bias == "distribute"
+    ending = Ending.of(active)
     per_input = len(contributions[0].parts)
-    sink = active.sink
     takes: Tensors = ()
     if b is not None and active.method.bias != "ignore" and terms.bias is not None:
         takes = terms.bias(_columns(b, columns))
 
     @tf.custom_gradient
     def combine(*inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-        flat = inputs if sink is None else inputs[:-1]
+        flat = inputs[: len(parts)]
         totals = [total(flat[part::per_input]) for part in range(per_input)]
-        counts = totals.pop() if spreads else None
+        counts = totals.pop() if ending.spreads else None
 
         def backward(relevance: tf.Tensor) -> list[tf.Tensor]:
             relevance = _columns(relevance, columns)
@@ -256,25 +177,32 @@ def _join(
             if takes:
                 shared = tuple(d + b for d, b in zip(totals, takes, strict=True))
             messages = list(main.share(relevance, shared))
-            if not spreads and sink is None:
-                return messages * len(contributions)
-            lost = relevance - tf.add_n([s * d for s, d in zip(messages, totals, strict=True)])
-            if spreads:
-                messages.append(message(lost, counts))
-                lost = lost - messages[-1] * counts  # where a map has no inputs at all
-            to_bias = tf.zeros_like(lost)
-            if takes and not spreads:
-                to_bias = tf.add_n([s * b for s, b in zip(messages, takes, strict=True)])
-            arrived = messages * len(contributions)
-            if sink is not None:
-                of_gates = _gate_columns(lost, signal, columns, gates)
-                arrived.append(account(sink, to_bias, lost - to_bias, of_gates))
-            return arrived
+
+            def spread(lost: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
+                of_all = message(lost, counts)
+                left = lost - of_all * counts  # where a map has no inputs at all
+                return [*messages, of_all] * len(contributions), left
+
+            of_gates = None
+            if ending.sink is not None:
+                of_gates = _gate_columns(totals[0], signal, columns, gates)
+            return ending(
+                messages * len(contributions),
+                lambda: relevance - _products(messages, totals),
+                spread,
+                (lambda: _products(messages, takes)) if takes else None,
+                of_gates,
+            )
 
         return value(zs), backward
 
     parts = [part for contribution in contributions for part in contribution.parts]
-    return combine(*parts, *(() if sink is None else (sink,)))
+    return combine(*parts, *ending.inputs)
+
+
+def _products(messages: Sequence[tf.Tensor], parts: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Return Σ over the parts of what a message hands to a part."""
+    return tf.add_n([s * d for s, d in zip(messages, parts, strict=True)])
 
 
 def _gate_columns(

@@ -44,6 +44,26 @@ class Entry(NamedTuple):
     vocabulary: int | None = None
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a tensor.
+
+    Attributes:
+        positive: whether it is known to be >= 0.
+        source: which kind of values of the model's input it has, if it has any.
+        tokens: the number of the input of the model whose values, such as tokens, it has.
+        mask: that travels with it.
+    """
+
+    positive: bool = False
+    source: Source | None = None
+    tokens: int | None = None
+    mask: Any = None
+
+
+_UNKNOWN = Facts()
+
+
 # (value, number of the input, what makes values of inputs of it) -> point, factor
 Sample = Callable[[tf.Tensor, int, Callable[[Any], tf.Tensor]], tuple[tf.Tensor, tf.Tensor]]
 
@@ -52,8 +72,6 @@ Sample = Callable[[tf.Tensor, int, Callable[[Any], tf.Tensor]], tuple[tf.Tensor,
 class Record:
     """What is found out in the course of one run. It does not outlive the run.
 
-    Tensors are known by identity, and held so that the identities stay theirs.
-
     Attributes:
         method: that explains.
         graph: where the run takes place, outside of its time loops; None if eagerly.
@@ -61,10 +79,6 @@ class Record:
         batch: how many samples are explained, where relevance is accounted for, else None.
         sample: where to take gradients, for methods of several points.
         entries: where the explanation is read off.
-        tokens: what has values of the model's inputs of tokens, and the number of the input.
-        sources: what has values of the model's input.
-        positive: what is known to be >= 0.
-        masks: the masks that travel with tensors.
         outputs: of the layers, by their paths, once for each time that a layer is used.
         sinks: zeros through which the maps of a layer report what they take, (rows, ACCOUNTS) or
             (rows, steps, ACCOUNTS), by the layer's path.
@@ -80,17 +94,24 @@ class Record:
     batch: tf.Tensor | None = None
     sample: Sample | None = None
     entries: list[Entry] = field(default_factory=list)
-    tokens: dict[int, tuple[tf.Tensor, int]] = field(default_factory=dict)
-    sources: dict[int, tuple[tf.Tensor, Source]] = field(default_factory=dict)
-    positive: dict[int, tf.Tensor] = field(default_factory=dict)
-    masks: dict[int, tuple[tf.Tensor, Any]] = field(default_factory=dict)
     outputs: dict[str, list[Any]] = field(default_factory=dict)
     sinks: dict[str, list[tf.Tensor]] = field(default_factory=dict)
     initial_states: dict[str, list[tf.Tensor]] = field(default_factory=dict)
     negative_inputs: list[str] = field(default_factory=list)
     lost_masks: list[str] = field(default_factory=list)
     looked_through: list[str] = field(default_factory=list)
+    _facts: dict[int, tuple[Any, Facts]] = field(default_factory=dict)
     _weights: dict[Any, Any] = field(default_factory=dict)
+
+    def facts(self, x: Any) -> Facts:
+        """Return what is known of a tensor."""
+        _, facts = self._facts.get(id(x), (None, _UNKNOWN))
+        return facts
+
+    def note(self, x: Any, **known: Any) -> None:
+        """Note facts of a tensor, beside what is known of it."""
+        # Tensors are known by identity, and held so that the identities stay theirs.
+        self._facts[id(x)] = (x, replace(self.facts(x), **known))
 
     def weights(self, kernel: Any, terms: Terms, columns: slice | None, dtype: Any) -> Tensors:
         """Return the weights of terms, computed once per explanation, outside of time loops."""
@@ -120,7 +141,7 @@ class Record:
             point, factor = self.sample(value, number, embed)
         self.tape.watch(point)
         self.entries.append(Entry(number, value, point, factor, source, vocabulary))
-        self.mark_source(point, source)
+        self.note(point, source=source)
         return point
 
     def new_sink(self, layer: str, rows: Any) -> tf.Tensor:
@@ -129,32 +150,6 @@ class Record:
         self.tape.watch(sink)
         self.sinks.setdefault(layer, []).append(sink)
         return sink
-
-    def source_of(self, x: Any) -> Source | None:
-        """Return which kind of values of the model's input x has, if it has any."""
-        _, source = self.sources.get(id(x), (None, None))
-        return source
-
-    def is_positive(self, x: Any) -> bool:
-        """Return whether x is known to be >= 0."""
-        return id(x) in self.positive
-
-    def mark_positive(self, x: Any) -> None:
-        """Say that x is >= 0."""
-        self.positive[id(x)] = x
-
-    def mark_source(self, x: Any, source: Source) -> None:
-        """Say that x has values of the model's input."""
-        self.sources[id(x)] = (x, source)
-
-    def mask_of(self, x: Any) -> Any:
-        """Return the mask that travels with x, or None."""
-        _, mask = self.masks.get(id(x), (None, None))
-        return mask
-
-    def set_mask(self, x: Any, mask: Any) -> None:
-        """Have a mask travel with x."""
-        self.masks[id(x)] = (x, mask)
 
 
 @dataclass(frozen=True)
@@ -245,14 +240,13 @@ def running(layer: str, inputs: Any, *, final: bool = False) -> Iterator[Scope]:
     outer = _scope.get()
     assert outer is not None
     record = outer.record
-    tensors = keras.tree.flatten(inputs)
-    sources = [record.source_of(x) for x in tensors]
+    facts = [record.facts(x) for x in keras.tree.flatten(inputs)]
     sink = None if record.batch is None else record.new_sink(layer, [record.batch])
     inner = replace(
         outer,
         layer=layer,
-        source=next((source for source in sources if source is not None), None),
-        positive=all(record.is_positive(x) for x in tensors),
+        source=next((its.source for its in facts if its.source is not None), None),
+        positive=all(its.positive for its in facts),
         recurrent=False,
         final=outer.final and final,
         sink=sink,
@@ -303,17 +297,16 @@ def mark_moved(inputs: Any, outputs: Any) -> None:
     if active is None:
         return
     record = active.record
-    given = [x for x in keras.tree.flatten(inputs) if tf.is_tensor(x)]
-    sources = {record.source_of(x) for x in given}
-    positive = all(record.is_positive(x) for x in given)
-    tokens = [record.tokens[id(x)][1] for x in given if id(x) in record.tokens]
-    for x in keras.tree.flatten(outputs):
-        if tokens:
-            record.tokens[id(x)] = (x, tokens[0])
-        if len(sources) == 1 and None not in sources:
-            record.mark_source(x, next(iter(sources)))  # type: ignore[arg-type]
-        if positive:
-            record.mark_positive(x)
+    facts = [record.facts(x) for x in keras.tree.flatten(inputs) if tf.is_tensor(x)]
+    moved: dict[str, Any] = {"positive": True} if all(its.positive for its in facts) else {}
+    sources = {its.source for its in facts}
+    if len(sources) == 1 and None not in sources:
+        moved["source"] = sources.pop()
+    tokens = [its.tokens for its in facts if its.tokens is not None]
+    if tokens:
+        moved["tokens"] = tokens[0]
+    for x in keras.tree.flatten(outputs) if moved else ():
+        record.note(x, **moved)
 
 
 def mark_positive(outputs: Any) -> None:
@@ -321,4 +314,4 @@ def mark_positive(outputs: Any) -> None:
     active = _scope.get()
     if active is not None:
         for x in keras.tree.flatten(outputs):
-            active.record.mark_positive(x)
+            active.record.note(x, positive=True)

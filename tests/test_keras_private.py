@@ -1,0 +1,132 @@
+"""The private names of Keras that the package uses: each fails here where Keras changes it."""
+
+import ast
+from pathlib import Path
+
+import keras
+import pytest
+
+import tfrnnx
+from tfrnnx import _keras
+
+
+@pytest.fixture
+def model():
+    x = keras.Input((4,), name="x")
+    return keras.Model(x, keras.layers.Dense(2, name="dense")(x))
+
+
+class Subclass(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.inner = keras.Sequential([keras.layers.Dense(3, name="first")])
+        self.last = keras.layers.Dense(2, name="last")
+
+    def call(self, x):
+        return self.last(self.inner(x))
+
+
+def test_functional():
+    sequential = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    assert sequential._functional.outputs == sequential.outputs
+    assert _keras.graph_of(sequential) is sequential._functional
+    assert _keras.graph_of(keras.Sequential([keras.layers.Dense(2)])) is None
+
+
+def test_run_through_graph(model):
+    assert hasattr(model, "_run_through_graph")
+    assert _keras.graph_of(model) is model
+    assert _keras.graph_of(Subclass()) is None and _keras.graph_of(model.layers[-1]) is None
+    ran = []
+
+    def counting(layer):
+        def run(*args, **kwargs):
+            ran.append(layer.name)
+            return layer(*args, **kwargs)
+
+        return run
+
+    outputs = _keras.run_graph(model, keras.ops.ones((1, 4)), counting)
+    assert ran == ["dense"]
+    assert keras.ops.convert_to_numpy(outputs).shape == (1, 2)
+
+
+def test_keras_history(model):
+    assert model.inputs[0]._keras_history.operation.name == "x"
+    assert _keras.operation_of(model.outputs[0]) is model.layers[-1]
+    assert type(_keras.operation_of(keras.KerasTensor((2,)) + 1)).__name__ == "Add"
+
+
+def test_inbound_nodes(model):
+    dense = model.layers[-1]
+    assert len(dense._inbound_nodes) == 1
+    ((read,),) = _keras.inputs_of(dense)
+    assert read is model.inputs[0]
+
+
+def test_flatten_layers_and_outbound_nodes():
+    model = Subclass()
+    x = keras.Input((4,))
+    model(x)
+    layers = list(model._flatten_layers())
+    assert {layer.name for layer in layers} >= {"first", "last"}
+
+    def uses():
+        return [(len(layer._inbound_nodes), len(layer._outbound_nodes)) for layer in layers]
+
+    before = uses()
+    with _keras.unused(model):
+        model.call(x)
+        assert uses() != before
+    assert uses() == before
+
+
+def test_module_of_call(model):
+    assert not _keras.has_own_call(model)
+    assert not _keras.has_own_call(keras.Sequential())
+    assert _keras.has_own_call(Subclass())
+
+
+def test_modules_of_classes():
+    assert _keras.is_of_keras(keras.layers.Dense)
+    assert _keras.is_of_keras(type(_keras.operation_of(keras.KerasTensor((2,)) + 1)))
+    assert not _keras.is_of_keras(Subclass)
+
+
+def test_build_shapes_dict():
+    model = Subclass()
+    assert _keras.build_shapes(model) == {}
+    model(keras.ops.ones((2, 4)))
+    assert [tuple(shape)[1:] for shape in _keras.build_shapes(model).values()] == [(4,)]
+    assert _keras.build_shapes(model) == model._build_shapes_dict
+
+
+ALLOWED = {  # of others than Keras and TensorFlow, or no private names
+    "_fields",  # of named tuples
+    "_asdict",
+    "_replace",
+    "_getframe",  # of sys
+    "_is_gcs_disabled",  # of TensorFlow Datasets, in one place
+}
+
+
+def test_no_private_name_is_used_elsewhere():
+    root = Path(tfrnnx.__file__).parent
+    for path in root.rglob("*.py"):
+        if path.name == "_keras.py":
+            continue
+        tree = ast.parse(path.read_text())
+        own = {
+            node.attr if isinstance(node, ast.Attribute) else node.name
+            for node in ast.walk(tree)
+            if (isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store))
+            or isinstance(node, ast.FunctionDef)
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute):
+                private = node.attr.startswith("_") and not node.attr.startswith("__")
+                of_itself = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+                known = own | ALLOWED
+                assert not private or of_itself or node.attr in known, f"{path}: {node.attr}"
+            if isinstance(node, ast.ImportFrom):
+                assert not (node.module or "").startswith(("keras.src", "tensorflow.python")), path

@@ -128,7 +128,7 @@ def test_the_results_are_those_of_the_test_sequences(finished, data):
         for part in zip(*training.test_sequences(data, CONFIG).as_numpy_iterator(), strict=True)
     )
     assert len(x) == 60
-    assert run.read_results() == results
+    assert run.read_results(CONFIG) == results
     accuracy = np.mean(np.argmax(model.predict(x, verbose=0), -1) == label)
     assert results["accuracy"] == pytest.approx(accuracy)
     assert results["test_sequences"] == 60 and results["epochs"] == EPOCHS

@@ -176,18 +176,7 @@ class InputSpec:
         spec = self.specs[number]
         if 0 in x.shape or spec.dtype.is_bool:
             return
-        if tf.executing_eagerly() or not tf.is_tensor(x):
-            # NumPy, without a copy on the CPU: its minimum and maximum are NaN if a value is.
-            values = np.asarray(x)
-            lowest, highest = values.min(), values.max()
-            if spec.dtype.is_floating and values.dtype != spec.dtype.as_numpy_dtype:
-                with np.errstate(over="ignore"):  # what is too large for the model becomes Inf
-                    lowest, highest = (spec.dtype.as_numpy_dtype(v) for v in (lowest, highest))
-            finite = math.isfinite(lowest) and math.isfinite(highest)
-        else:
-            x = tf.cast(x, spec.dtype)
-            lowest, highest = tf.reduce_min(x), tf.reduce_max(x)
-            finite = tf.reduce_all(tf.math.is_finite(x)) if x.dtype.is_floating else True
+        lowest, highest, finite = _range(x, spec.dtype)
         require(finite, self._expected(number), lambda: "NaN or Inf in x")
         if number in self.tokens:
             vocabulary = self.vocabularies.get(number)
@@ -216,6 +205,21 @@ class InputSpec:
     def unfit(self, number: int, received: str) -> InputError:
         """Return the error for an input that is not what is expected."""
         return InputError(f"{self._expected(number)} Received: {received}")
+
+
+def _range(x: Any, dtype: tf.DType) -> tuple[Any, Any, Any]:
+    """Return the least and the largest value as the model reads it, and whether all are finite."""
+    if not tf.executing_eagerly() and tf.is_tensor(x):
+        x = tf.cast(x, dtype)
+        finite = tf.reduce_all(tf.math.is_finite(x)) if dtype.is_floating else True
+        return tf.reduce_min(x), tf.reduce_max(x), finite
+    # NumPy, without a copy on the CPU: its minimum and maximum are NaN if a value is.
+    values = np.asarray(x)
+    lowest, highest = values.min(), values.max()
+    if dtype.is_floating and values.dtype != dtype.as_numpy_dtype:
+        with np.errstate(over="ignore"):  # what is too large for the model becomes Inf
+            lowest, highest = (dtype.as_numpy_dtype(value) for value in (lowest, highest))
+    return lowest, highest, math.isfinite(lowest) and math.isfinite(highest)
 
 
 def _kind(spec: tf.TensorSpec, is_tokens: bool) -> Kind | None:

@@ -1,8 +1,8 @@
 """What a model takes: checks that say what was expected, and conversions to tensors and back."""
 
 import functools
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import keras
@@ -23,15 +23,12 @@ class Checked(NamedTuple):
     Attributes:
         values: an array, tensor or ragged tensor for each input of the model.
         masks: of each, bool (batch, steps), or None.
+        samples: how many there are, if that is known.
     """
 
     values: list[Tensor]
     masks: list[np.ndarray | tf.Tensor | None]
-
-    @property
-    def samples(self) -> int | None:
-        """How many samples there are, if that is known."""
-        return self.values[0].shape[0]
+    samples: int | None
 
 
 class InputSpec:
@@ -45,6 +42,7 @@ class InputSpec:
         specs: shape and dtype of each input.
         names: of the inputs.
         tokens: numbers of the inputs that are tokens.
+        kinds: what the values of each are.
         vocabularies: how many tokens there are, by the number of the input.
     """
 
@@ -53,6 +51,7 @@ class InputSpec:
         self.specs = [tf.TensorSpec(x.shape, x.dtype) for x in inputs]
         self.names = [_keras.operation_of(x).name for x in inputs]
         self.tokens = token_inputs(graph)
+        self.kinds = [_kind(spec, n in self.tokens) for n, spec in enumerate(self.specs)]
         self.vocabularies: dict[int, int] = {}
         self._method = method
         for number, spec in enumerate(self.specs):
@@ -61,19 +60,6 @@ class InputSpec:
                     "Expected a model with inputs of floats, tokens or masks. Received: input "
                     f"{self.names[number]!r} of {spec.dtype.name}"
                 )
-
-    @property
-    def kinds(self) -> list[Kind | None]:
-        """What the values of each input are."""
-        by_rank: dict[int | None, Kind] = {3: "series", 4: "images"}
-        return [
-            "tokens"
-            if number in self.tokens
-            else by_rank.get(spec.shape.rank)
-            if spec.dtype.is_floating
-            else None
-            for number, spec in enumerate(self.specs)
-        ]
 
     def check(self, x: Inputs, mask: Inputs | None = None) -> Checked:
         """Return x as a list of the model's inputs.
@@ -95,13 +81,12 @@ class InputSpec:
                 masks[number] = None  # its own
             elif masks[number] is not None:
                 masks[number] = self._mask(masks[number], value)
-        batches = {value.shape[0] for value in values} - {None}
-        if len(batches) > 1:
+        counts = [value.shape[0] for value in values]
+        if len(set(counts) - {None}) > 1:
             raise InputError(
-                "Expected as many samples of every input. Received: "
-                f"{', '.join(str(value.shape[0]) for value in values)}"
+                f"Expected as many samples of every input. Received: {', '.join(map(str, counts))}"
             )
-        return Checked(values, masks)
+        return Checked(values, masks, counts[0])
 
     def tensors(self, question: Question) -> Question:
         """Return a question of arrays as one of tensors, with which the model can be run."""
@@ -111,10 +96,10 @@ class InputSpec:
                 x, mask = _padded(x, spec)
             elif mask is not None:
                 mask = tf.convert_to_tensor(mask)
-            inputs.append(tf.cast(x, spec.dtype))
+            inputs.append(_as_tensor(x, spec.dtype))
             masks.append(mask)
-        classes = Classes(*(_for_every_sample(value, inputs[0]) for value in question.classes))
-        return replace(question, classes=classes, inputs=inputs, masks=masks)
+        classes = _for_every_sample(question.classes, inputs[0])
+        return Question(question.form, classes, inputs, masks, question.tokens)
 
     def like(self, x: Inputs, parts: Sequence[Any]) -> Any:
         """Return one part for each input, as nested as x."""
@@ -192,18 +177,7 @@ class InputSpec:
         spec = self.specs[number]
         if 0 in x.shape or spec.dtype.is_bool:
             return
-        if tf.executing_eagerly() or not tf.is_tensor(x):
-            # NumPy, without a copy on the CPU: its minimum and maximum are NaN if a value is.
-            values = np.asarray(x)
-            lowest, highest = values.min(), values.max()
-            if spec.dtype.is_floating and values.dtype != spec.dtype.as_numpy_dtype:
-                with np.errstate(over="ignore"):  # what is too large for the model becomes Inf
-                    lowest, highest = (spec.dtype.as_numpy_dtype(v) for v in (lowest, highest))
-            finite = np.isfinite(lowest) and np.isfinite(highest)
-        else:
-            x = tf.cast(x, spec.dtype)
-            lowest, highest = tf.reduce_min(x), tf.reduce_max(x)
-            finite = tf.reduce_all(tf.math.is_finite(x)) if x.dtype.is_floating else True
+        lowest, highest, finite = _range(x, spec.dtype)
         require(finite, self._expected(number), lambda: "NaN or Inf in x")
         if number in self.tokens:
             vocabulary = self.vocabularies.get(number)
@@ -234,6 +208,34 @@ class InputSpec:
         return InputError(f"{self._expected(number)} Received: {received}")
 
 
+def _range(x: Any, dtype: tf.DType) -> tuple[Any, Any, Any]:
+    """Return the least and the largest value as the model reads it, and whether all are finite."""
+    if not tf.executing_eagerly() and tf.is_tensor(x):
+        x = tf.cast(x, dtype)
+        finite = tf.reduce_all(tf.math.is_finite(x)) if dtype.is_floating else True
+        return tf.reduce_min(x), tf.reduce_max(x), finite
+    # NumPy, without a copy on the CPU: its minimum and maximum are NaN if a value is.
+    values = np.asarray(x)
+    lowest, highest = values.min(), values.max()
+    if dtype.is_floating and values.dtype != dtype.as_numpy_dtype:
+        with np.errstate(over="ignore"):  # what is too large for the model becomes Inf
+            lowest, highest = (dtype.as_numpy_dtype(value) for value in (lowest, highest))
+    return lowest, highest, math.isfinite(lowest) and math.isfinite(highest)
+
+
+def _kind(spec: tf.TensorSpec, is_tokens: bool) -> Kind | None:
+    if is_tokens:
+        return "tokens"
+    by_rank: dict[int | None, Kind] = {3: "series", 4: "images"}
+    return by_rank.get(spec.shape.rank) if spec.dtype.is_floating else None
+
+
+def _as_tensor(x: Any, dtype: tf.DType) -> tf.Tensor:
+    if not tf.is_tensor(x):
+        return tf.constant(np.asarray(x, dtype.as_numpy_dtype))  # quicker than tf.cast
+    return x if x.dtype == dtype else tf.cast(x, dtype)
+
+
 def _padded(x: Any, spec: tf.TensorSpec) -> tuple[tf.Tensor, tf.Tensor]:
     """Return a ragged tensor as one of an input's shape, and its mask."""
     # Where the steps are fixed, a part of the samples may all be shorter. In a graph, where their
@@ -248,14 +250,23 @@ def _predicted(samples: int) -> tf.Tensor:
     return tf.constant(PREDICTED, tf.int32, [samples])
 
 
-def _for_every_sample(value: np.ndarray | tf.Tensor | None, x: tf.Tensor) -> tf.Tensor:
-    """Return an int for every sample of x, int32 (batch,); -1 where none is given."""
+def _for_every_sample(classes: Classes, x: tf.Tensor) -> Classes:
+    """Return the classes as tensors, int32 (batch,), of -1 where none are given."""
     if not tf.executing_eagerly():
         batch = tf.shape(x)[:1]
-        return tf.fill(batch, PREDICTED) if value is None else tf.broadcast_to(value, batch)
-    if value is None:
-        return _predicted(x.shape[0])
-    return tf.constant(np.broadcast_to(value, x.shape[:1]))
+        return Classes(
+            *(
+                tf.fill(batch, PREDICTED) if value is None else tf.broadcast_to(value, batch)
+                for value in classes
+            )
+        )
+    samples = x.shape[0]
+    return Classes(
+        *(
+            _predicted(samples) if value is None else tf.constant(np.broadcast_to(value, samples))
+            for value in classes
+        )
+    )
 
 
 def token_inputs(graph: keras.Model) -> frozenset[int]:

@@ -6,14 +6,16 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfrnnx.explaining.arrays import Inputs
 from tfrnnx.explaining.batches import explain
+from tfrnnx.explaining.targets import AnyTarget
 from tfrnnx.propagation.methods import Method, methods
 
 
 def quantus_explain(
     model: keras.Model,
-    inputs: Any,
-    targets: Any = None,
+    inputs: Inputs,
+    targets: AnyTarget = None,
     method: str | Method = "lrp_epsilon",
     **kwargs: Any,
 ) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
@@ -10,11 +10,14 @@ import tensorflow as tf
 from tfrnnx import _keras
 from tfrnnx.errors import OutputError
 from tfrnnx.explaining.explainer import Explainer
-from tfrnnx.explaining.targets import Target, output_names
+from tfrnnx.explaining.targets import Ints, Target, output_names
 from tfrnnx.handlers import functional
 from tfrnnx.storage.files import atomic
 
 DEFAULT_METHODS = ("sa", "gb", "dtd")
+
+# What endpoints take: the input, or of several a dict by their names.
+_X: TypeAlias = tf.Tensor | dict[str, tf.Tensor]
 
 
 def export(
@@ -63,7 +66,7 @@ def export(
     graph = functional(model)
     x = _input_specs(graph)
 
-    def serve(x: Any) -> Any:
+    def serve(x: _X) -> tf.Tensor | dict[str, tf.Tensor]:
         outputs = keras.tree.flatten(graph(_nested(graph, x), training=False))
         return outputs[0] if len(outputs) == 1 else _by_name("output", graph, outputs)
 
@@ -80,25 +83,27 @@ def export(
         tf.saved_model.save(module, str(fresh), signatures=signatures, options=options)
 
 
-def _endpoint(explainer: Explainer, graph: keras.Model, number: int) -> Any:
+def _endpoint(
+    explainer: Explainer, graph: keras.Model, number: int
+) -> tf.types.experimental.PolymorphicFunction:
     """Return the explainer of an output as a function traced for all it can be called with."""
     steps = len(graph.outputs[number].shape) == 3
 
-    def explained(x: Any, target: Any, step: Any) -> dict[str, tf.Tensor]:
+    def explained(x: _X, target: Ints | None, step: Ints | None) -> dict[str, tf.Tensor]:
         explanation = explainer.explain(_nested(graph, x), Target(target, step=step, output=number))
         relevance = keras.tree.flatten(_as_list(graph, explanation.relevance))
         logits = keras.tree.flatten(explanation.logits)
         return {
-            **_by_name("relevance", graph, relevance, graph.inputs),
+            **_by_name("relevance", graph, relevance, inputs=True),
             **_by_name("logits", graph, logits),
             "target": explanation.target,
         }
 
-    def explain(x: Any, target: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
+    def explain(x: _X, target: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
         return explained(x, target, None)
 
     def explain_step(
-        x: Any, target: tf.Tensor | None = None, step: tf.Tensor | None = None
+        x: _X, target: tf.Tensor | None = None, step: tf.Tensor | None = None
     ) -> dict[str, tf.Tensor]:
         return explained(x, target, -1 if step is None else step)
 
@@ -119,7 +124,7 @@ def _input_names(graph: keras.Model) -> list[str]:
     return [_keras.operation_of(x).name for x in graph.inputs]
 
 
-def _input_specs(graph: keras.Model) -> Any:
+def _input_specs(graph: keras.Model) -> tf.TensorSpec | dict[str, tf.TensorSpec]:
     """Return the spec of x: of several inputs a dict by their names."""
     inputs = graph.inputs
     if len(inputs) == 1:
@@ -131,22 +136,22 @@ def _input_specs(graph: keras.Model) -> Any:
     }
 
 
-def _as_list(graph: keras.Model, x: Any) -> list[Any]:
+def _as_list(graph: keras.Model, x: _X) -> list[tf.Tensor]:
     return [x[name] for name in _input_names(graph)] if isinstance(x, dict) else [x]
 
 
-def _nested(graph: keras.Model, x: Any) -> Any:
+def _nested(graph: keras.Model, x: _X) -> Any:
     """Return x as the model takes it."""
     return keras.tree.pack_sequence_as(graph.input, _as_list(graph, x))
 
 
 def _by_name(
-    kind: str, graph: keras.Model, tensors: Sequence[tf.Tensor], inputs: Any = None
+    kind: str, graph: keras.Model, tensors: Sequence[tf.Tensor], *, inputs: bool = False
 ) -> dict[str, tf.Tensor]:
     """Return tensors for the inputs or outputs of a model by their names."""
     if len(tensors) == 1:
         return {kind: tensors[0]}
-    names = output_names(graph) if inputs is None else _input_names(graph)
+    names = _input_names(graph) if inputs else output_names(graph)
     return {f"{kind}_{name}": x for name, x in zip(names, tensors, strict=True)}
 
 

@@ -188,6 +188,10 @@ def sources(shared, task):
     return inspect.getsource(type(shared)), plugins.record()
 
 
+def summed(shared, task):
+    return sum(array.sum() for array in shared.values())
+
+
 @pytest.mark.parametrize("engine", ["processes", "cluster"])
 def test_tasks_elsewhere_have_the_plugins(tmp_path, engine, request):
     """They get the content, before what they are to do: the file is gone when they begin."""
@@ -200,6 +204,9 @@ def test_tasks_elsewhere_have_the_plugins(tmp_path, engine, request):
     results = [result for _, result in engine.run(small.scale, small.Scaled(10), tasks)]
     assert sorted(result.factor for result in results) == [0, 10, 20]
     assert {type(result) for result in results} == {small.Scaled}
+    arrays = {"a": np.arange(10**6), "b": np.zeros((0, 2)), "c": np.ones((3, 4)).T}
+    for _, total in engine.run(summed, arrays, [1, 2]):
+        assert total == arrays["a"].sum() + 12
     for _, (source, record) in engine.run(sources, small.Scaled(1), [1, 2]):
         assert source in SMALL and source.startswith("class Scaled")
         assert record == plugins.record()

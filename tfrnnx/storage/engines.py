@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any, Protocol, TypeVar
 
 import cloudpickle
+import numpy as np
 import tensorflow as tf
 
 from tfrnnx import plugins
@@ -26,6 +27,7 @@ RAY = "ray>=2.49"  # as pyproject.toml has it
 _IN_FLIGHT = 1000  # tasks that Ray knows of: it need not keep all of a million
 _ANSWER_SECONDS = 5.0
 
+_Packed = tuple[bytes, list[np.ndarray]]
 Task = TypeVar("Task")
 Shared = TypeVar("Shared")
 Result = TypeVar("Result")
@@ -212,9 +214,19 @@ def _call(
         return error
 
 
-def _packed(thing: object) -> bytes:
-    """Return what is unpickled later than the arguments of a task: once plugins are loaded."""
-    return cloudpickle.dumps(thing)  # which can pickle what is defined in __main__, too
+def _packed(thing: object) -> _Packed:
+    """Return what is unpickled later than the arguments of a task: once plugins are loaded.
+
+    Arrays stand beside the bytes, so that Ray and joblib can share them among processes.
+    """
+    buffers: list[pickle.PickleBuffer] = []
+    content = cloudpickle.dumps(thing, protocol=5, buffer_callback=buffers.append)
+    return content, [np.asarray(buffer.raw()) for buffer in buffers]
+
+
+def _unpacked(packed: _Packed) -> Any:
+    content, arrays = packed
+    return pickle.loads(content, buffers=arrays)
 
 
 def _in_processes(
@@ -244,12 +256,12 @@ def _in_processes(
 
 
 def _in_process(
-    threads: int, loaded: list[plugins.Plugin], call: bytes, keep_going: bool, packed: bytes
+    threads: int, loaded: list[plugins.Plugin], call: _Packed, keep_going: bool, packed: _Packed
 ) -> tuple[Any, Any]:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process ends this one
     _begin(threads, loaded)
-    function, shared = pickle.loads(call)
-    task = pickle.loads(packed)
+    function, shared = _unpacked(call)
+    task = _unpacked(packed)
     return task, _call(function, shared, task, keep_going)
 
 
@@ -286,14 +298,12 @@ def _on_ray(
 ) -> Iterator[tuple[Task, Result | TfrnnxError]]:
     with _connected(address) as ray:
         call = ray.remote(num_cpus=threads, max_retries=RETRIES)(_in_worker)
-        everywhere = ray.put((threads, plugins.loaded()))
-        # In a list, where Ray does not unpickle it before the plugins are loaded.
-        what = [ray.put((function, shared))]
+        everywhere = ray.put((threads, plugins.loaded(), _packed((function, shared))))
         waiting = iter(tasks)
         running: dict[Any, Task] = {}
         while True:
             for task in islice(waiting, _IN_FLIGHT - len(running)):
-                running[call.remote(everywhere, what, _packed(task))] = task
+                running[call.remote(everywhere, _packed(task))] = task
             if not running:
                 return
             (finished,), _ = ray.wait(list(running), num_returns=1)
@@ -304,22 +314,24 @@ def _on_ray(
             yield task, outcome
 
 
-def _in_worker(
-    everywhere: tuple[int, list[plugins.Plugin]], what: list[Any], packed: bytes
-) -> object:
-    """Return a task's result or error; Ray would wrap what is raised, and its traceback."""
+def _in_worker(everywhere: tuple[int, list[plugins.Plugin], _Packed], packed: _Packed) -> _Packed:
+    """Return a task's result or error; Ray would wrap what is raised, and its traceback.
+
+    It is packed, because Ray's proxy, at addresses ray://, unpickles what it hands on.
+    """
+    threads, loaded, call = everywhere
     try:
-        _begin(*everywhere)
+        _begin(threads, loaded)
     except TfrnnxError as error:
-        return error
-    function, shared = _package().get(what[0])
-    return _call(function, shared, pickle.loads(packed), True)
+        return _packed(error)
+    function, shared = _unpacked(call)
+    return _packed(_call(function, shared, _unpacked(packed), True))
 
 
 def _result(ray: Any, finished: Any) -> Any:
     """Return what a task left: its result, or a `TfrnnxError`."""
     try:
-        return ray.get(finished)
+        return _unpacked(ray.get(finished))
     except ray.exceptions.RayTaskError as error:
         if "No module named" not in str(error):
             raise  # a defect

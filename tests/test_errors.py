@@ -453,7 +453,7 @@ def test_a_model_whose_input_and_output_are_lists_of_one():
         ("deep", {"dropout": 1.0}, ["dropout", "[0, 1)", "1.0"]),
         ("deep", {"dropout": -0.1}, ["dropout", "[0, 1)", "-0.1"]),
         ("deep", {"dropout": float("nan")}, ["dropout", "[0, 1)", "nan"]),
-        ("deep", {"input_shape": (28, 7)}, ["(steps, height, width)", "(28, 7)"]),
+        ("deep", {"input_shape": (2, 4, 28, 7)}, ["(steps, height, width)", "(2, 4, 28, 7)"]),
         ("deep", {"input_shape": (None, 28, 7)}, ["(steps, height, width)", "None"]),
         ("deep", {"input_shape": (0, 28, 7)}, ["(steps, height, width)", "(0, 28, 7)"]),
         ("deep", {"input_shape": 12}, ["(steps, height, width)", "12"]),

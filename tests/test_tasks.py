@@ -325,7 +325,7 @@ def test_convolutions_are_for_images(arch):
         ({"input_shape": (4, 2), "vocabulary": 3}, r"\(steps,\) of tokens. Received: \(4, 2\)"),
         ({"input_shape": (4,), "vocabulary": 0}, "vocabulary to be an integer >= 1"),
         ({"input_shape": (4,), "vocabulary": 3, "embedding": 0}, "embedding to be an integer"),
-        ({"input_shape": (4, 0)}, r"each of input_shape = \(4, 0\) to be an integer >= 1"),
+        ({"input_shape": (4, 0)}, r"\(steps, channels\) = \(4, 0\), to be an integer >= 1"),
         ({"classes": 0}, "classes to be an integer >= 1"),
     ],
 )

@@ -227,8 +227,9 @@ def _check_input(input_shape: tuple[int, ...], vocabulary: int | None) -> None:
         hint = "; tokens, (steps,), need vocabulary="
     if not isinstance(input_shape, tuple | list) or len(input_shape) not in ranks:
         raise ConfigError(f"Expected input_shape to be {shapes}. Received: {input_shape!r}{hint}")
+    axes = ("(steps,)", "(steps, channels)", "(steps, height, width)")[len(input_shape) - 1]
     for size in input_shape:
-        whole_number(f"each of input_shape = {input_shape}", size, minimum=1)
+        whole_number(f"each of input_shape, {axes} = {input_shape},", size, minimum=1)
     if vocabulary is not None:
         whole_number("vocabulary", vocabulary, minimum=1)
 

@@ -53,8 +53,8 @@ def test_the_code_of_the_guide_runs():
 @pytest.fixture
 def registered(monkeypatch):
     """What the page on handlers defines; the handler is known for one test alone."""
-    handlers = tfrnnx.layer_handlers
-    monkeypatch.setattr(handlers, "_entries", dict(handlers._entries))
+    for handlers in (tfrnnx.layer_handlers, tfrnnx.cell_handlers, tfrnnx.activation_handlers):
+        monkeypatch.setattr(handlers, "_entries", dict(handlers._entries))
     return run_code_of("register_layer.md")
 
 

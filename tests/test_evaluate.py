@@ -17,6 +17,7 @@ import pytest
 import tensorflow as tf
 from programs import finish, run, start
 
+import tfrnnx
 from tfrnnx.data import load
 from tfrnnx.errors import ConfigError, ModelFileError, OutputError, StudyError
 from tfrnnx.networks.runs import Training
@@ -306,6 +307,20 @@ def test_another_method_is_added_to_a_finished_cell(small, tmp_path):
         assert {name: after[part][name] for name in before[part]} == before[part]
     assert after["accuracy"] == before["accuracy"] and model.stat().st_mtime_ns == trained
     assert set(study.maps(CELL)) == {*maps, "relevance_dtd"}
+
+
+def test_a_method_of_ones_own_is_added_to_a_finished_cell(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(tfrnnx.methods, "_entries", dict(tfrnnx.methods._entries))
+
+    @tfrnnx.methods.register("flat_above_box")
+    def flat_above_box(low: float = -1.0, high: float = 1.0) -> tfrnnx.Method:
+        chosen = tfrnnx.Rules.of(tfrnnx.rules.flat(), input=tfrnnx.rules.z_box(low, high))
+        return tfrnnx.Method("flat_above_box", rules=chosen, bias="ignore")
+
+    study = copied(small, tmp_path)
+    run_cells(study, [CELL], SMALL, ["sa", "flat_above_box"], verbose=0)
+    assert set(study.read(CELL)["scores"]) == {"sa", "flat_above_box", RANDOM}
+    assert "relevance_flat_above_box" in study.maps(CELL)
 
 
 def test_a_cell_whose_model_was_not_kept_is_scored_anew(small, tmp_path):

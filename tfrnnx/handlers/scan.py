@@ -1,6 +1,7 @@
 """The time loop of an explained recurrent layer: Keras's semantics, over any cell's step."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -9,6 +10,10 @@ import tensorflow as tf
 from tfrnnx.primitives import nothing
 
 Step = Callable[[Any, Any], tuple[tf.Tensor, Any]]
+# (inputs of a step, output and states of the step before) -> output and states
+Run = Callable[[list[tf.Tensor], tf.Tensor, Any], tuple[tf.Tensor, Any]]
+# The last output (batch, units), all outputs (batch, time, units) or None, the last states
+Scanned = tuple[tf.Tensor, tf.Tensor | None, Any]
 
 
 def scan(
@@ -22,7 +27,7 @@ def scan(
     go_backwards: bool = False,
     zero_output_for_mask: bool = False,
     unroll: bool = False,
-) -> tuple[tf.Tensor, tf.Tensor | None, Any]:
+) -> Scanned:
     """Run a step along the time axis, as `keras.layers.RNN` does.
 
     Args:
@@ -59,61 +64,66 @@ def scan(
 
     if mask is not None:  # what masked first steps put out
         initial_output = nothing(initial_output)
-    loop = _unrolled if unroll else _while
-    return loop(run, flat, initial_output, initial_states, go_backwards, return_sequences)
+    loop = _Loop(run, flat, go_backwards, return_sequences)
+    return (loop.unrolled if unroll else loop.in_graph)(initial_output, initial_states)
 
 
-def _unrolled(
-    run: Callable,
-    flat: list[tf.Tensor],
-    output: tf.Tensor,
-    states: Any,
-    backwards: bool,
-    keep: bool,
-) -> tuple[tf.Tensor, tf.Tensor | None, Any]:
-    outputs = []
-    steps = list(zip(*(tf.unstack(x) for x in flat), strict=True))
-    for inputs in reversed(steps) if backwards else steps:
-        output, states = run(list(inputs), output, states)
-        outputs.append(output)
-    return output, tf.stack(outputs, axis=1) if keep else None, states
+@dataclass(frozen=True)
+class _Loop:
+    """The two ways to run steps one after the other.
 
+    Attributes:
+        run: a step.
+        flat: (time, batch, ...) each: what the steps read.
+        backwards: from the last step to the first.
+        keep: return the outputs of all steps, too.
+    """
 
-def _while(
-    run: Callable,
-    flat: list[tf.Tensor],
-    output: tf.Tensor,
-    states: Any,
-    backwards: bool,
-    keep: bool,
-) -> tuple[tf.Tensor, tf.Tensor | None, Any]:
-    # Lists whose last element is popped, and pushed on the way back. Reading from a TensorArray
-    # takes time in proportion to its length on the way back: together, to its square.
-    queues = [_queue(x if backwards else tf.reverse(x, [0])) for x in flat]
-    steps = tf.shape(flat[0])[0]
-    kept = [_new_list(output, steps)] if keep else []
+    run: Run
+    flat: list[tf.Tensor]
+    backwards: bool
+    keep: bool
 
-    def body(time: tf.Tensor, queues: list, kept: list, output: tf.Tensor, states: Any) -> Any:
-        popped = [_popped(queue, like) for queue, like in zip(queues, flat, strict=True)]
-        output, states = run([x for _, x in popped], output, states)
-        kept = [tf.raw_ops.TensorListPushBack(input_handle=each, tensor=output) for each in kept]
-        return time + 1, [queue for queue, _ in popped], kept, output, states
+    def unrolled(self, output: tf.Tensor, states: Any) -> Scanned:
+        """Run the steps in Python: each has operations of its own."""
+        outputs = []
+        steps = list(zip(*(tf.unstack(x) for x in self.flat), strict=True))
+        for inputs in reversed(steps) if self.backwards else steps:
+            output, states = self.run(list(inputs), output, states)
+            outputs.append(output)
+        return output, tf.stack(outputs, axis=1) if self.keep else None, states
 
-    _, _, kept, output, states = tf.while_loop(
-        lambda time, *_: time < steps,
-        body,
-        (tf.constant(0), queues, kept, output, states),
-        maximum_iterations=steps,
-    )
-    if not keep:
-        return output, None, states
-    outputs = tf.raw_ops.TensorListStack(
-        input_handle=kept[0],
-        element_shape=_sizes(output.shape),
-        element_dtype=output.dtype,
-    )
-    outputs = tf.ensure_shape(outputs, [flat[0].shape[0], *output.shape])
-    return output, tf.transpose(outputs, [1, 0, 2]), states
+    def in_graph(self, output: tf.Tensor, states: Any) -> Scanned:
+        """Run the steps in a while loop."""
+        # Lists whose last element is popped, and pushed on the way back. Reading from a TensorArray
+        # takes time in proportion to its length on the way back: together, to its square.
+        queues = [_queue(x if self.backwards else tf.reverse(x, [0])) for x in self.flat]
+        steps = tf.shape(self.flat[0])[0]
+        kept = [_new_list(output, steps)] if self.keep else []
+
+        def body(time: tf.Tensor, queues: list, kept: list, output: tf.Tensor, states: Any) -> Any:
+            popped = [_popped(queue, like) for queue, like in zip(queues, self.flat, strict=True)]
+            output, states = self.run([x for _, x in popped], output, states)
+            kept = [
+                tf.raw_ops.TensorListPushBack(input_handle=each, tensor=output) for each in kept
+            ]
+            return time + 1, [queue for queue, _ in popped], kept, output, states
+
+        _, _, kept, output, states = tf.while_loop(
+            lambda time, *_: time < steps,
+            body,
+            (tf.constant(0), queues, kept, output, states),
+            maximum_iterations=steps,
+        )
+        if not self.keep:
+            return output, None, states
+        outputs = tf.raw_ops.TensorListStack(
+            input_handle=kept[0],
+            element_shape=_sizes(output.shape),
+            element_dtype=output.dtype,
+        )
+        outputs = tf.ensure_shape(outputs, [self.flat[0].shape[0], *output.shape])
+        return output, tf.transpose(outputs, [1, 0, 2]), states
 
 
 def _new_list(like: tf.Tensor, most: tf.Tensor) -> tf.Tensor:

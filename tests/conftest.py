@@ -88,6 +88,6 @@ def start_cluster():
 @pytest.fixture(scope="session")
 def cluster(start_cluster):
     """An engine on a cluster whose nodes remain."""
-    from tfrnnx.storage.engines import RayEngine
+    from tfrnnx.storage.ray_engine import RayEngine
 
     return RayEngine(start_cluster()[0].address)

@@ -256,7 +256,7 @@ def test_neither_files_nor_network(tfds_dir, no_preparation):
     assert str(caught.value) == (
         f"mnist is neither in {tfds_dir} nor downloadable (no connection to "
         f"storage.googleapis.com, ConnectionError): put the official files {', '.join(NAMES)} into "
-        "a folder and pass it as --data_dir (data_dir=)"
+        "a folder and pass it as data_dir="
     )
     assert not tfds_dir.exists()
 

@@ -14,7 +14,8 @@ from programs import wait_for
 
 import tfrnnx
 from tfrnnx.errors import ConfigError, EngineError, InputError, UnknownNameError
-from tfrnnx.storage.engines import RAY, RETRIES, LocalEngine, RayEngine, engines, get_engine
+from tfrnnx.storage.engines import LocalEngine, engines, get_engine
+from tfrnnx.storage.ray_engine import RAY, RETRIES, RayEngine
 
 # Functions of tasks stand here, by the name that other processes import.
 

@@ -76,7 +76,7 @@ np.testing.assert_array_equal(model(x), np.array({np.asarray(logits).tolist()}, 
 
 
 def test_a_model_without_its_plugin(forgotten):
-    said = r'Received: class Counter of module mine; tfrnnx.plugins.load\("mine.py"\) loads'
+    said = r'Received: class Counter of module mine; tfrnnx.load_plugin\("mine.py"\) loads'
     with pytest.raises(ModelFileError, match=said):
         tfrnnx.load_model(forgotten)
     made = {"plugins": {"mine.py": hashlib.sha256(MINE.encode()).hexdigest()}}

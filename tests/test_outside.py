@@ -118,9 +118,7 @@ STUDY = (
 def test_a_study(home, engine, cluster):
     out = called("evaluate", *STUDY, f"--out=study-{engine}", *engines(cluster)[engine], cwd=home)
     assert "everything" in out and "hit" in out and "mine" in out
-    cell = json.loads(
-        (home / f"study-{engine}/cells/spikes-everything-1/cell.json").read_text()
-    )
+    cell = json.loads((home / f"study-{engine}/cells/spikes-everything-1/cell.json").read_text())
     assert set(cell["scores"]) == {"mine", "sa", "random"}
     assert set(cell["scores"]["mine"]) == {"hit"}
     study = json.loads((home / f"study-{engine}/study.json").read_text())

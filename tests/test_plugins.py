@@ -164,7 +164,7 @@ def test_a_file_that_has_changed_since(tmp_path):
 
 def test_what_was_made_with_a_plugin_asks_for_it(tmp_path):
     made = {"mine.py": hashlib.sha256(MINE.encode()).hexdigest()}
-    said = r'mine.py, which the study was made with.* no plugins; tfrnnx.plugins.load\("mine.py"\)'
+    said = r'mine.py, which the study was made with.* no plugins; tfrnnx.load_plugin\("mine.py"\)'
     for ask in (plugins.check, plugins.tell_changes):
         with pytest.raises(ConfigError, match=said):
             ask(made, "the study")

@@ -16,7 +16,8 @@ import tfrnnx
 from tfrnnx.data import read_inputs
 from tfrnnx.errors import DataError, InputError, OutputError
 from tfrnnx.serving.shards import explaining_shards, find_shards
-from tfrnnx.storage.engines import LocalEngine, RayEngine
+from tfrnnx.storage.engines import LocalEngine
+from tfrnnx.storage.ray_engine import RayEngine
 
 pytestmark = pytest.mark.filterwarnings(  # in Keras, on saving
     "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"

@@ -166,8 +166,8 @@ def _changes(recorded: Mapping[str, str], what: str) -> list[tuple[str, str, str
         if file not in now:
             raise ConfigError(
                 f"Expected the plugin {file}, which {what} was made with, to be loaded. Received: "
-                f'{", ".join(now) or "no plugins"}; tfrnnx.plugins.load("{file}") loads it'
-            )
+                f'{", ".join(now) or "no plugins"}; tfrnnx.load_plugin("{file}") loads it'
+            ).mended_by("plugin")
     return [(file, before, now[file]) for file, before in recorded.items() if now[file] != before]
 
 

@@ -158,7 +158,7 @@ class DataSet(ABC):
             raise DataError(
                 f"Expected at least {folds} {of} of {self.name}, one a fold. Received: "
                 f"{'' if strata is None else 'a class of '}{fewest}; choose fewer folds"
-            )
+            ).mended_by("folds")
         splitter = (KFold if strata is None else StratifiedKFold)(
             folds, shuffle=True, random_state=seed
         )

@@ -81,9 +81,8 @@ def _check_reachable(name: str, usual: Path, url: str, files: list[GzFile]) -> N
     if reason is not None:
         raise DataError(
             f"{name} is neither in {usual} nor downloadable ({reason}): put the official files "
-            f"{', '.join(file.name for file in files)} into a folder and pass it as --data_dir "
-            "(data_dir=)"
-        )
+            f"{', '.join(file.name for file in files)} into a folder and pass it as data_dir="
+        ).mended_by("data_dir")
 
 
 def _read(builder_class: "type[tfds.core.DatasetBuilder]", tfds_dir: Path) -> ImageSet:

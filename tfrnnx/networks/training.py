@@ -56,8 +56,8 @@ class _KeepState(keras.callbacks.Callback):
         if not np.isfinite([row["loss"], row["val_loss"]]).all():
             raise ConfigError(
                 "Expected a finite loss. Received: a training that diverges in epoch "
-                f"{epoch + 1}; start over with a lower --learning_rate and --overwrite"
-            )
+                f"{epoch + 1}; start over with a lower learning_rate, by overwriting it"
+            ).mended_by("learning_rate", "overwrite")
         self.history.append(row)
         if best_epoch(self.history) == epoch:
             with atomic(self.run.best) as fresh:

@@ -1,16 +1,11 @@
-"""Where independent tasks run: in this process, in processes of this machine, or on Ray."""
+"""Where independent tasks run: the protocol of engines, and that of this machine."""
 
-import importlib
 import inspect
-import os
 import pickle
 import signal
-import socket
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, Protocol, TypeVar
 
 import cloudpickle
@@ -22,12 +17,7 @@ from tfrnnx.checks import whole_number
 from tfrnnx.errors import ConfigError, EngineError, TfrnnxError, TfrnnxWarning
 from tfrnnx.registry import Registry
 
-RETRIES = 3  # of a task whose process or node was lost; Ray's count
-RAY = "ray>=2.49"  # as pyproject.toml has it
-_IN_FLIGHT = 1000  # tasks that Ray knows of: it need not keep all of a million
-_ANSWER_SECONDS = 5.0
-
-_Packed = tuple[bytes, list[np.ndarray]]
+Packed = tuple[bytes, list[np.ndarray]]
 Task = TypeVar("Task")
 Shared = TypeVar("Shared")
 Result = TypeVar("Result")
@@ -151,61 +141,15 @@ class LocalEngine:
         """As `Engine.run`; a process's threads are its share of this machine's cores by default."""
         self.check()
         if self.runs_here(len(tasks)):
-            return ((task, _call(function, shared, task, keep_going)) for task in tasks)
+            return ((task, perform(function, shared, task, keep_going)) for task in tasks)
         jobs = min(self.jobs, len(tasks))
         return _in_processes(jobs, function, shared, tasks, threads, keep_going)
 
 
-@engines.register("ray")
-@dataclass(frozen=True)
-class RayEngine:
-    """Tasks run on the nodes of a Ray cluster, as many at once as it has cores.
-
-    Ray runs a task anew, on any node, where the process or the node that had it is lost.
-
-    Attributes:
-        address: of the cluster: "auto" (the one of this machine), "host:port" or
-            "ray://host:port"; None starts Ray on this machine, until the tasks have ended.
-    """
-
-    address: str | None = None
-    shares_files = False
-
-    def runs_here(self, tasks: int) -> bool:
-        """Return False: also a single task goes to a node."""
-        return False
-
-    def check(self) -> None:
-        """Check that Ray is installed, and that something answers at the address.
-
-        Raises:
-            EngineError: if not.
-        """
-        _package()
-        _ping(self.address)
-
-    def run(
-        self,
-        function: Callable[[Shared, Task], Result],
-        shared: Shared,
-        tasks: Sequence[Task],
-        *,
-        threads: int | None = None,
-        keep_going: bool = False,
-    ) -> Iterator[tuple[Task, Result | TfrnnxError]]:
-        """As `Engine.run`; threads are as many cores to Ray, one by default.
-
-        What is shared is sent once to each node.
-        """
-        self.check()
-        if not tasks:
-            return iter(())
-        return _on_ray(self.address, function, shared, tasks, threads or 1, keep_going)
-
-
-def _call(
+def perform(
     function: Callable[[Shared, Task], Result], shared: Shared, task: Task, keep_going: bool
 ) -> Result | TfrnnxError:
+    """Return what a task returns, or its `TfrnnxError` if others are to go on."""
     try:
         return function(shared, task)
     except TfrnnxError as error:
@@ -214,7 +158,7 @@ def _call(
         return error
 
 
-def _packed(thing: object) -> _Packed:
+def pack(thing: object) -> Packed:
     """Return what is unpickled later than the arguments of a task: once plugins are loaded.
 
     Arrays stand beside the bytes, so that Ray and joblib can share them among processes.
@@ -224,7 +168,8 @@ def _packed(thing: object) -> _Packed:
     return content, [np.asarray(buffer.raw()) for buffer in buffers]
 
 
-def _unpacked(packed: _Packed) -> Any:
+def unpack(packed: Packed) -> Any:
+    """Return what `pack` was given."""
     content, arrays = packed
     return pickle.loads(content, buffers=arrays)
 
@@ -241,10 +186,10 @@ def _in_processes(
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
     threads = threads or max(1, joblib.cpu_count() // jobs)
-    everywhere = (threads, plugins.loaded(), _packed((function, shared)), keep_going)
+    everywhere = (threads, plugins.loaded(), pack((function, shared)), keep_going)
     with joblib.parallel_config("loky", n_jobs=jobs, inner_max_num_threads=threads):
         finished: Any = joblib.Parallel(return_as="generator_unordered", pre_dispatch="n_jobs")(
-            joblib.delayed(_in_process)(*everywhere, _packed(task)) for task in tasks
+            joblib.delayed(_in_process)(*everywhere, pack(task)) for task in tasks
         )
         try:
             yield from finished
@@ -252,20 +197,21 @@ def _in_processes(
             raise EngineError(
                 "Expected every process to finish its task. Received: one that was killed, perhaps "
                 "for want of memory; try again with fewer jobs"
-            ) from error
+            ).mended_by("jobs") from error
 
 
 def _in_process(
-    threads: int, loaded: list[plugins.Plugin], call: _Packed, keep_going: bool, packed: _Packed
+    threads: int, loaded: list[plugins.Plugin], call: Packed, keep_going: bool, packed: Packed
 ) -> tuple[Any, Any]:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process ends this one
-    _begin(threads, loaded)
-    function, shared = _unpacked(call)
-    task = _unpacked(packed)
-    return task, _call(function, shared, task, keep_going)
+    prepare(threads, loaded)
+    function, shared = unpack(call)
+    task = unpack(packed)
+    return task, perform(function, shared, task, keep_going)
 
 
-def _begin(threads: int, loaded: list[plugins.Plugin]) -> None:
+def prepare(threads: int, loaded: list[plugins.Plugin]) -> None:
+    """Make a process that was started for tasks ready for them."""
     limit_threads(threads)
     warnings.simplefilter("ignore", TfrnnxWarning)  # each process would tell it anew
     plugins.restore(loaded)
@@ -286,109 +232,3 @@ def limit_threads(threads: int) -> None:
             "Received: one at work, by a plugin perhaps; compute in its functions, not when it is "
             "loaded"
         ) from error
-
-
-def _on_ray(
-    address: str | None,
-    function: Callable[[Shared, Task], Result],
-    shared: Shared,
-    tasks: Sequence[Task],
-    threads: int,
-    keep_going: bool,
-) -> Iterator[tuple[Task, Result | TfrnnxError]]:
-    with _connected(address) as ray:
-        call = ray.remote(num_cpus=threads, max_retries=RETRIES)(_in_worker)
-        everywhere = ray.put((threads, plugins.loaded(), _packed((function, shared))))
-        waiting = iter(tasks)
-        running: dict[Any, Task] = {}
-        while True:
-            for task in islice(waiting, _IN_FLIGHT - len(running)):
-                running[call.remote(everywhere, _packed(task))] = task
-            if not running:
-                return
-            (finished,), _ = ray.wait(list(running), num_returns=1)
-            task = running.pop(finished)
-            outcome = _result(ray, finished)
-            if isinstance(outcome, TfrnnxError) and not keep_going:
-                raise outcome
-            yield task, outcome
-
-
-def _in_worker(everywhere: tuple[int, list[plugins.Plugin], _Packed], packed: _Packed) -> _Packed:
-    """Return a task's result or error; Ray would wrap what is raised, and its traceback.
-
-    It is packed, because Ray's proxy, at addresses ray://, unpickles what it hands on.
-    """
-    threads, loaded, call = everywhere
-    try:
-        _begin(threads, loaded)
-    except TfrnnxError as error:
-        return _packed(error)
-    function, shared = _unpacked(call)
-    return _packed(_call(function, shared, _unpacked(packed), True))
-
-
-def _result(ray: Any, finished: Any) -> Any:
-    """Return what a task left: its result, or a `TfrnnxError`."""
-    try:
-        return _unpacked(ray.get(finished))
-    except ray.exceptions.RayTaskError as error:
-        if "No module named" not in str(error):
-            raise  # a defect
-        raise EngineError(
-            "Expected tfrnnx and its packages on every node of the cluster, in the versions of "
-            f"this machine. Received: {str(error).strip().splitlines()[-1]}"
-        ) from None
-    except ray.exceptions.RayError as error:
-        return EngineError(
-            f"Expected a task to end in {1 + RETRIES} attempts. Received: processes or nodes that "
-            f"were lost, perhaps for want of memory: {str(error).strip().splitlines()[0]}"
-        )
-
-
-def _package() -> Any:
-    """Return the module `ray`, imported by name: type checkers need not find what is optional."""
-    try:
-        return importlib.import_module("ray")
-    except ImportError as error:
-        raise EngineError(
-            "Expected the package ray, for the engine of that name. Received: "
-            f"{error}; pip install '{RAY}'"
-        ) from None
-
-
-def _ping(address: str | None) -> None:
-    """Check that something listens at host:port: Ray would try for minutes."""
-    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
-    if host and port.isdecimal():
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), _ANSWER_SECONDS).close()
-        except (OSError, OverflowError) as error:
-            raise _silent(address, error) from error
-
-
-def _silent(address: str | None, error: Exception) -> EngineError:
-    reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    return EngineError(
-        "Expected a Ray cluster at the address: auto, host:port or ray://host:port. Received: "
-        f"{address}: {reason}; ray start --head starts one"
-    )
-
-
-@contextmanager
-def _connected(address: str | None) -> Iterator[Any]:
-    """Yield the module `ray`, connected; a connection that was there before remains."""
-    ray = _package()
-    if ray.is_initialized():
-        yield ray
-        return
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers
-    options = {"include_dashboard": False} if address is None else {}
-    try:
-        ray.init(address or "local", log_to_driver=False, logging_level="ERROR", **options)
-    except Exception as error:  # Ray raises many kinds
-        raise _silent(address, error) from error
-    try:
-        yield ray
-    finally:
-        ray.shutdown()

@@ -39,7 +39,7 @@ def load_model(path: str | Path, compile: bool = False) -> keras.Model:
         ConfigError: for a plugin that is not loaded, naming its file.
     """
     path = model_file(path)
-    expected = "Expected a Keras model, a .keras file or a folder that bin/train wrote."
+    expected = "Expected a Keras model, a .keras file or a folder of a training run."
     try:
         if not path.is_file():
             raise ModelFileError(f"{expected} Received: {path}, which does not exist")
@@ -84,11 +84,11 @@ def _check_known(config: Any, path: Path) -> None:
         advice = f"{module} is imported; keras.saving.register_keras_serializable registers them"
     else:
         where = module if "." in module else f"{module}.py"
-        advice = f'tfrnnx.plugins.load("{where}") loads that module'
+        advice = f'tfrnnx.load_plugin("{where}") loads that module'
     named = ", ".join(f"{kind} {name} of module {module}" for kind, name, module in unknown)
     raise ModelFileError(
         f"Expected all classes of {path} to be known to Keras. Received: {named}; {advice}"
-    )
+    ).mended_by("plugin")
 
 
 def _unknown(config: Any) -> Iterator[tuple[str, str, str]]:

@@ -318,7 +318,7 @@ Where the input of a layer can be negative, as in this table, these warn (`Negat
 
 With `gates="prop"` every method that has it warns (`UnstableWarning`), and a softmax or sigmoid at
 a model's end is looked through, with a `LogitWarning`. Other layers are refused by name; how to
-teach tfrnnx a layer stands in [register_layer](register_layer.md).
+teach tfrnnx a layer stands in [extending](extending.md).
 """
 
 

@@ -55,7 +55,7 @@ def registered(monkeypatch):
     """What the page on handlers defines; the handler is known for one test alone."""
     for handlers in (tfrnnx.layer_handlers, tfrnnx.cell_handlers, tfrnnx.activation_handlers):
         monkeypatch.setattr(handlers, "_entries", dict(handlers._entries))
-    return run_code_of("register_layer.md")
+    return run_code_of("extending.md")
 
 
 def test_the_registered_layer_in_a_model(registered):

@@ -67,7 +67,7 @@ def _cpu_seconds():
 def small(tmp_path_factory):
     """A study of one small cell, explained with one method."""
     study = Study(tmp_path_factory.mktemp("small") / "study", SMALL)
-    run_cells(study, [CELL], SMALL, ["sa"], verbose=0)
+    run_cells(study, [CELL], ["sa"], verbose=0)
     return study
 
 
@@ -235,7 +235,7 @@ def test_killed_in_the_middle_of_a_cell_it_goes_on(tmp_path):
     before = (cell / "history.csv").read_text().splitlines()
     assert not (cell / "cell.json").exists()
     with pytest.raises(StudyError, match="a finished cell"):
-        write_results(Study(tmp_path / "study", SMALL), SMALL)
+        write_results(Study(tmp_path / "study", SMALL))
 
     result = run(*command, cwd=tmp_path)
     assert result.code == 0, result.err
@@ -300,7 +300,7 @@ def test_another_method_is_added_to_a_finished_cell(small, tmp_path):
     before, maps = study.read(CELL), study.maps(CELL)
     model = study.run_of(CELL).model
     trained = model.stat().st_mtime_ns
-    run_cells(study, [CELL], SMALL, ["sa", "dtd"], verbose=0)
+    run_cells(study, [CELL], ["sa", "dtd"], verbose=0)
     after = study.read(CELL)
     assert set(before["scores"]) == {"sa", RANDOM} and set(after["scores"]) == {"sa", "dtd", RANDOM}
     for part in ("scores", "positions"):
@@ -318,7 +318,7 @@ def test_a_method_of_ones_own_is_added_to_a_finished_cell(small, tmp_path, monke
         return tfrnnx.Method("flat_above_box", rules=chosen, bias="ignore")
 
     study = copied(small, tmp_path)
-    run_cells(study, [CELL], SMALL, ["sa", "flat_above_box"], verbose=0)
+    run_cells(study, [CELL], ["sa", "flat_above_box"], verbose=0)
     assert set(study.read(CELL)["scores"]) == {"sa", "flat_above_box", RANDOM}
     assert "relevance_flat_above_box" in study.maps(CELL)
 
@@ -327,9 +327,9 @@ def test_a_cell_whose_model_was_not_kept_is_scored_anew(small, tmp_path):
     study = copied(small, tmp_path)
     before = study.read(CELL)
     study.run_of(CELL).model.unlink()
-    run_cells(study, [CELL], SMALL, ["sa"], verbose=0)
+    run_cells(study, [CELL], ["sa"], verbose=0)
     assert study.read(CELL) == before  # nothing is missing
-    run_cells(study, [CELL], SMALL, ["gb"], verbose=0)
+    run_cells(study, [CELL], ["gb"], verbose=0)
     after = study.read(CELL)
     assert set(after["scores"]) == {"sa", "gb", RANDOM}
     assert after["seconds"]["training"] != before["seconds"]["training"]
@@ -357,7 +357,7 @@ def test_the_scores_are_those_of_the_models_explanations(small):
 def test_cells_in_processes_give_what_they_give_one_after_the_other(small, tmp_path):
     study = Study(tmp_path / "study", SMALL)
     other = Cell("shallow", "digits", 0)
-    run_cells(study, [CELL, other], SMALL, ["sa"], engine=LocalEngine(jobs=2), verbose=0)
+    run_cells(study, [CELL, other], ["sa"], engine=LocalEngine(jobs=2), verbose=0)
     here, there = study.read(CELL), small.read(CELL)
     assert study.read(other)["fold"] == 0
     assert here["accuracy"] == pytest.approx(there["accuracy"], abs=0.1)
@@ -378,7 +378,7 @@ def test_cells_on_ray_come_back_and_go_on(small, tmp_path, cluster):
     study = Study(tmp_path / "study", SMALL)
     shutil.copytree(small.folder, study.folder)
     other = Cell("shallow", "digits", 0)
-    run_cells(study, [CELL, other], SMALL, ["sa", "gb"], engine=cluster, verbose=0)
+    run_cells(study, [CELL, other], ["sa", "gb"], engine=cluster, verbose=0)
     before, after = small.read(CELL), study.read(CELL)
     assert after["scores"]["sa"] == before["scores"]["sa"]  # not trained, nor scored, again
     assert after["seconds"]["training"] == before["seconds"]["training"]
@@ -386,7 +386,7 @@ def test_cells_on_ray_come_back_and_go_on(small, tmp_path, cluster):
     assert not [path for path in study.folder.rglob("*") if path.name in ("checkpoint", "logs")]
     load_model(study.run_of(other).folder)
     unchanged = tree(study.folder)
-    run_cells(study, [CELL, other], SMALL, ["sa", "gb"], engine=cluster, verbose=0)
+    run_cells(study, [CELL, other], ["sa", "gb"], engine=cluster, verbose=0)
     assert tree(study.folder) == unchanged
 
 
@@ -400,7 +400,7 @@ def test_an_error_in_a_process_is_the_callers(tmp_path):
     study = Study(tmp_path / "study", SMALL)
     cells = [Cell("shallow", "digits", fold) for fold in (7, 8)]
     with pytest.raises(ConfigError, match=r"digits-shallow-[78]: Expected a fold in \[0, 1\]"):
-        run_cells(study, cells, SMALL, ["sa"], engine=LocalEngine(jobs=2), verbose=0)
+        run_cells(study, cells, ["sa"], engine=LocalEngine(jobs=2), verbose=0)
 
 
 def test_a_damaged_cell_is_named(small, tmp_path):
@@ -455,7 +455,7 @@ def test_a_cell_of_another_configuration_is_made_anew(small, tmp_path):
     (tmp_path / "cells").rename(other.cells)
     assert other.read(CELL) is None and other.finished() == []
     trained = other.run_of(CELL).model.stat().st_mtime_ns
-    run_cells(other, [CELL], other.config, ["sa"], verbose=0)
+    run_cells(other, [CELL], ["sa"], verbose=0)
     found = other.read(CELL)
     assert found["scores"]["sa"]["flips"]["sequences"] == 5
     assert other.run_of(CELL).model.stat().st_mtime_ns == trained  # trained as before
@@ -465,7 +465,7 @@ def test_a_cell_of_another_configuration_is_made_anew(small, tmp_path):
     )
     claim(longer)
     shutil.copytree(small.cells, longer.cells)
-    run_cells(longer, [CELL], longer.config, ["sa"], verbose=0)
+    run_cells(longer, [CELL], ["sa"], verbose=0)
     assert longer.run_of(CELL).read_config().dropout == 0.5
     assert longer.run_of(CELL).model.stat().st_mtime_ns != trained
     assert longer.read(CELL) and small.read(CELL)

@@ -427,8 +427,8 @@ def test_a_study_of_all_tasks_has_tables_and_figures(registered, tmp_path):
     study = opened(tmp_path / "study")
     cells = [Cell("mine", f"my_{kind}", 0) for kind in KINDS]
     cells += [Cell("mine", "my_class", 1), *(Cell("rgru", "my_class", fold) for fold in (0, 1))]
-    run_cells(study, cells, STUDY, ["sa", "my_method"], verbose=0)
-    text = write_results(study, STUDY)
+    run_cells(study, cells, ["sa", "my_method"], verbose=0)
+    text = write_results(study)
     for kind in KINDS:
         cell = study.read(Cell("mine", f"my_{kind}", 0))
         assert ("mae" in cell, "accuracy" in cell) == (kind == "number", kind != "number")
@@ -449,19 +449,19 @@ def test_a_study_of_all_tasks_has_tables_and_figures(registered, tmp_path):
 
 def test_names_that_are_not_registered_any_more_stay_in_the_results(tmp_path, registered):
     study = opened(tmp_path / "study")
-    run_cells(study, [Cell("rgru", "my_class", 0)], STUDY, ["sa"], verbose=0)
+    run_cells(study, [Cell("rgru", "my_class", 0)], ["sa"], verbose=0)
     del datasets._entries["my_class"], metrics._entries["on_cells"]
-    text = write_results(study, STUDY)
+    text = write_results(study)
     assert "| my_class " in text and "## on_cells" in text
 
 
 def test_without_a_metric_that_fits_there_are_pictures(registered, tmp_path):
     del metrics._entries["on_cells"]
     study, cell = opened(tmp_path / "study"), Cell("rgru", "my_class", 0)
-    run_cells(study, [cell], STUDY, ["sa"], verbose=0)
+    run_cells(study, [cell], ["sa"], verbose=0)
     assert study.read(cell)["scores"] == {"sa": {}, "random": {}}
     assert not study.missing(cell, ["sa"])
-    write_results(study, STUDY)
+    write_results(study)
     assert (study.folder / "figure3-my_class.png").is_file()
 
 
@@ -469,7 +469,7 @@ def test_without_a_metric_that_fits_there_are_pictures(registered, tmp_path):
 def finished(tmp_path_factory):
     """A finished cell of images, made as a program without plugins makes it."""
     study = opened(tmp_path_factory.mktemp("finished") / "study")
-    run_cells(study, [IMAGES], STUDY, ["sa"], verbose=0)
+    run_cells(study, [IMAGES], ["sa"], verbose=0)
     return study
 
 
@@ -503,7 +503,7 @@ def test_a_metric_or_method_that_is_added_computes_only_what_is_missing(
     assert not study.missing(IMAGES, ["sa"])
 
     # Another method: the one that is there is not explained again.
-    run_cells(study, [IMAGES], STUDY, ["sa", "gb"], verbose=0)
+    run_cells(study, [IMAGES], ["sa", "gb"], verbose=0)
     assert explained == ["gb"]
     with_method = study.read(IMAGES)
     assert with_method["scores"]["sa"] == before["scores"]["sa"]
@@ -519,10 +519,10 @@ def test_a_metric_or_method_that_is_added_computes_only_what_is_missing(
 
     explained.clear()
     assert study.missing(IMAGES, ["sa"]) == {"sa": ["mine"], "random": ["mine"]}
-    run_cells(study, [IMAGES], STUDY, ["sa"], verbose=0)
+    run_cells(study, [IMAGES], ["sa"], verbose=0)
     assert explained == ["sa"]
     explained.clear()
-    run_cells(study, [IMAGES], STUDY, ["sa", "gb"], verbose=0)
+    run_cells(study, [IMAGES], ["sa", "gb"], verbose=0)
     assert explained == ["gb"]
     after = study.read(IMAGES)
     for method in ("sa", "gb", "random"):
@@ -536,7 +536,7 @@ def test_a_metric_or_method_that_is_added_computes_only_what_is_missing(
     # Nothing is missing any more, and nothing is touched.
     explained.clear()
     changed = (study.cells / IMAGES.name / "cell.json").stat().st_mtime_ns
-    run_cells(study, [IMAGES], STUDY, ["sa", "gb"], verbose=0)
+    run_cells(study, [IMAGES], ["sa", "gb"], verbose=0)
     assert not explained
     assert (study.cells / IMAGES.name / "cell.json").stat().st_mtime_ns == changed
 

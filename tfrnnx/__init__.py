@@ -4,7 +4,7 @@ import importlib
 import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
-from tfrnnx import errors, layers, primitives
+from tfrnnx import data, errors, layers, primitives
 from tfrnnx.data import datasets
 from tfrnnx.explaining.batches import explain
 from tfrnnx.explaining.explainer import Explainer
@@ -57,6 +57,7 @@ __all__ = [
     "architectures",
     "build",
     "cell_handlers",
+    "data",
     "datasets",
     "engines",
     "errors",

@@ -96,8 +96,8 @@ def _evaluate() -> None:
     check_cells(to_do, config, FLAGS.data_dir)
     verbose = 1 if sys.stdout.isatty() else 2
     with study.opened(overwrite=FLAGS.overwrite):
-        run_cells(study, cells, config, chosen_methods, FLAGS.data_dir, engine, verbose)
-        print(write_results(study, config))
+        run_cells(study, cells, chosen_methods, FLAGS.data_dir, engine, verbose)
+        print(write_results(study))
     print(f"results {study.folder}")
 
 

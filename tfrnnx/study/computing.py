@@ -46,7 +46,6 @@ def check_cells(cells: Sequence[Cell], config: StudyConfig, data_dir: str | None
 def run_cell(
     study: Study,
     cell: Cell,
-    config: StudyConfig,
     methods: Sequence[str],
     data_dir: str | None = None,
     verbose: int = 1,
@@ -57,7 +56,6 @@ def run_cell(
     Args:
         study: of the configuration.
         cell: which one.
-        config: of the study.
         methods: to score; what the cell has been scored with already stays as it is.
         data_dir: of the data set.
         verbose: 1 shows progress bars, 2 prints a line an epoch, 0 nothing.
@@ -73,15 +71,15 @@ def run_cell(
         known, run = study.read(cell), study.run_of(cell)
         try:
             data = data or load(cell.dataset, data_dir)
-            data = data.fold_of(config.folds, cell.fold, config.seed)
-            train_config = config.of_cell(cell, len(data.train))
+            data = data.fold_of(study.config.folds, cell.fold, study.config.seed)
+            train_config = study.config.of_cell(cell, len(data.train))
             other = run.read_config() not in (None, train_config)
             run.claim(train_config, overwrite=other)  # a cell is of its study's configuration
             if known is not None and not run.model.is_file():
                 # Its model was not kept: a new one has all of its scores made anew.
                 missing, known = missing_scores(None, [*known["scores"], *methods]), None
             model = _trained(run, train_config, data, verbose)
-            scores, seconds = _scored(model, train_config, data, config, missing, verbose)
+            scores, seconds = _scored(model, train_config, data, study.config, missing, verbose)
         except TfrnnxError as error:
             raise error.within(cell.name) from error
         _write(study, cell, run, model, scores, seconds, known)
@@ -157,7 +155,6 @@ def _write(
 def run_cells(
     study: Study,
     cells: Sequence[Cell],
-    config: StudyConfig,
     methods: Sequence[str],
     data_dir: str | None = None,
     engine: Engine | None = None,
@@ -171,7 +168,6 @@ def run_cells(
     Args:
         study: of the configuration.
         cells: which ones; finished ones are skipped.
-        config: of the study.
         methods: to score.
         data_dir: of the data sets.
         engine: where to compute them; None is this process, one after the other.
@@ -187,11 +183,11 @@ def run_cells(
         for done, cell in enumerate(cells, 1):
             if verbose:
                 print(f"Cell {done}/{len(cells)}: {cell.name}", flush=True)
-            run_cell(study, cell, config, methods, data_dir, verbose)
+            run_cell(study, cell, methods, data_dir, verbose)
         return
     run = _here if engine.shares_files else _away
     progress = keras.utils.Progbar(len(cells), verbose=verbose, unit_name="cell")
-    for done, cell in enumerate(run(engine, study, cells, config, methods, data_dir), 1):
+    for done, cell in enumerate(run(engine, study, cells, methods, data_dir), 1):
         if verbose == 1:
             progress.update(done)
         elif verbose:
@@ -202,25 +198,23 @@ def _here(
     engine: Engine,
     study: Study,
     cells: Sequence[Cell],
-    config: StudyConfig,
     methods: Sequence[str],
     data_dir: str | None,
 ) -> Iterator[Cell]:
     """Yield the cells as processes of this machine finish them."""
-    for cell, _ in engine.run(_cell_here, (study, config, methods, data_dir), cells):
+    for cell, _ in engine.run(_cell_here, (study, methods, data_dir), cells):
         yield cell
 
 
 def _cell_here(shared: tuple[Any, ...], cell: Cell) -> None:
-    study, config, methods, data_dir = shared
-    run_cell(study, cell, config, methods, data_dir, verbose=0)
+    study, methods, data_dir = shared
+    run_cell(study, cell, methods, data_dir, verbose=0)
 
 
 def _away(
     engine: Engine,
     study: Study,
     cells: Sequence[Cell],
-    config: StudyConfig,
     methods: Sequence[str],
     data_dir: str | None,
 ) -> Iterator[Cell]:
@@ -232,7 +226,7 @@ def _away(
             stack.enter_context(study.locked(cell))
         sets = {name: load(name, data_dir) for name in {cell.dataset for cell in cells}}
         tasks = [(cell, study.files(cell)) for cell in cells]
-        for (cell, _), files in engine.run(_cell_away, (config, methods, sets), tasks):
+        for (cell, _), files in engine.run(_cell_away, (study.config, methods, sets), tasks):
             assert isinstance(files, dict)  # an error was raised
             study.put(cell, files)
             yield cell
@@ -246,5 +240,5 @@ def _cell_away(shared: tuple[Any, ...], task: tuple[Cell, dict[str, bytes]]) -> 
         study = Study(folder, config)
         with study.opened():
             study.put(cell, files)
-            run_cell(study, cell, config, methods, verbose=0, data=sets[cell.dataset])
+            run_cell(study, cell, methods, verbose=0, data=sets[cell.dataset])
             return study.files(cell)

@@ -13,7 +13,7 @@ from tfrnnx.plots.heatmaps import save_figure
 from tfrnnx.storage.configurations import versions
 from tfrnnx.storage.files import atomic, write_json
 from tfrnnx.study import figures, statistics
-from tfrnnx.study.config import Cell, StudyConfig
+from tfrnnx.study.config import Cell
 from tfrnnx.study.folder import Study
 from tfrnnx.study.results import Results
 from tfrnnx.study.scoring import RANDOM
@@ -21,7 +21,7 @@ from tfrnnx.study.scoring import RANDOM
 _FORMATS = ("png", "svg")
 
 
-def write_results(study: Study, config: StudyConfig) -> str:
+def write_results(study: Study) -> str:
     """Write the results of all finished cells of a study, whichever run finished them.
 
     Writes results.csv (a row a cell, method and metric), results.json (configuration, versions,
@@ -29,7 +29,6 @@ def write_results(study: Study, config: StudyConfig) -> str:
 
     Args:
         study: with at least one finished cell.
-        config: of the study.
 
     Returns:
         The text of results.md.
@@ -52,7 +51,7 @@ def write_results(study: Study, config: StudyConfig) -> str:
     write_json(
         study.folder / "results.json",
         {
-            "config": asdict(config),
+            "config": asdict(study.config),
             "versions": versions("scikit-learn", "scipy", "matplotlib"),
             "summary": results.summary(),
             "architectures": _finite(of_architectures),
@@ -60,7 +59,7 @@ def write_results(study: Study, config: StudyConfig) -> str:
             "verdicts": verdicts,
             "cells": [
                 {
-                    "seed": config.training_seed(cell["fold"]),
+                    "seed": study.config.training_seed(cell["fold"]),
                     **{name: cell[name] for name in cell if name not in ("scores", "positions")},
                 }
                 for cell in cells

@@ -19,14 +19,14 @@ from tfrnnx.serving.saved_model import export
 from tfrnnx.storage.models import load_model
 
 if TYPE_CHECKING:
-    from tfrnnx import plots
+    from tfrnnx import plots, testing
 
 try:
     __version__ = importlib.metadata.version("tfrnnx")
 except importlib.metadata.PackageNotFoundError:  # run from a checkout
     __version__ = "not installed"
 
-_ON_DEMAND = ("plots",)  # matplotlib takes half a second to import
+_ON_DEMAND = ("plots", "testing")  # matplotlib takes half a second to import
 
 
 def __getattr__(name: str) -> Any:
@@ -60,4 +60,5 @@ __all__ = [
     "register_layer",
     "rules",
     "supported_layers",
+    "testing",
 ]

@@ -1,4 +1,4 @@
-"""An example of every layer, operation and cell that can be explained: how to make it, what it reads.
+"""An example of every layer, operation and cell that can be explained.
 
 The tests, docs/make.py and `python -m tfrnnx.testing` go through it. Who registers a layer or cell
 of Keras adds a case here.
@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from tfrnnx import layers
+from tfrnnx.testing import running
 
 K = keras.layers
 ops = keras.ops
@@ -29,7 +30,7 @@ class Case:
         inputs: how many of this shape it merges; 0: it reads one, not in a list.
         vocabulary: how many tokens there are, where it reads tokens.
         last: whether it stands at a model's end alone, where it is looked through.
-        any_length: whether it can be made for sequences of any length, if it supports masks.
+        masks: whether its masks are checked; None: if it supports them.
     """
 
     make: Make
@@ -37,7 +38,17 @@ class Case:
     inputs: int = 0
     vocabulary: int | None = None
     last: bool = False
-    any_length: bool = True
+    masks: bool | None = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What `check_layer` is told beside the shape."""
+        return {
+            "inputs": self.inputs,
+            "vocabulary": self.vocabulary,
+            "last": self.last,
+            "masks": self.masks,
+        }
 
 
 VECTOR, SEQUENCE, IMAGE = (4,), (6, 3), (4, 4, 3)
@@ -85,7 +96,7 @@ LAYERS: dict[str, list[Case]] = {
             lambda: K.BatchNormalization(),
             lambda: K.BatchNormalization(center=False),
         ),
-        Case(lambda: K.BatchNormalization(axis=1, scale=False), SEQUENCE, any_length=False),
+        Case(lambda: K.BatchNormalization(axis=1, scale=False), SEQUENCE, masks=False),
     ],
     "Bidirectional": _of(
         FEW_STEPS,
@@ -96,7 +107,7 @@ LAYERS: dict[str, list[Case]] = {
     ),
     "Concatenate": [
         *_merging(lambda: K.Concatenate()),
-        Case(lambda: K.Concatenate(axis=1), SEQUENCE, 2, any_length=False),
+        Case(lambda: K.Concatenate(axis=1), SEQUENCE, 2, masks=False),
     ],
     "Conv1D": _of(
         (7, 2),
@@ -135,7 +146,7 @@ LAYERS: dict[str, list[Case]] = {
             lambda: K.GRU(2),
             lambda: K.GRU(2, return_sequences=True, activation="relu"),
         ),
-        Case(lambda: K.GRU(2, reset_after=False, unroll=True), FEW_STEPS, any_length=False),
+        Case(lambda: K.GRU(2, reset_after=False, unroll=True), FEW_STEPS, masks=False),
     ],
     "GaussianDropout": _of(SEQUENCE, lambda: K.GaussianDropout(0.1)),
     "GaussianNoise": _of(SEQUENCE, lambda: K.GaussianNoise(0.1)),
@@ -166,10 +177,11 @@ LAYERS: dict[str, list[Case]] = {
             lambda: K.LSTM(2),
             lambda: K.LSTM(2, return_sequences=True, activation="relu"),
         ),
-        Case(lambda: K.LSTM(2, go_backwards=True, unroll=True), FEW_STEPS, any_length=False),
+        Case(lambda: K.LSTM(2, go_backwards=True, unroll=True), FEW_STEPS, masks=False),
     ],
     "LeakyReLU": _of(SEQUENCE, lambda: K.LeakyReLU(0.25)),
-    "Masking": _of(SEQUENCE, lambda: K.Masking()),
+    # Its mask is that of its values, whatever mask it gets.
+    "Masking": [Case(lambda: K.Masking(), SEQUENCE, masks=False)],
     "MaxPooling1D": _of(
         SEQUENCE,
         lambda: K.MaxPooling1D(2),
@@ -226,9 +238,7 @@ OPERATIONS: dict[str, list[Case]] = {
     "Concatenate": [Case(lambda: lambda xs: ops.concatenate(xs, axis=-1), SEQUENCE, 2)],
     "ExpandDims": _of(VECTOR, lambda: lambda x: ops.expand_dims(x, 1)),
     "Flip": _of(VECTOR, lambda: lambda x: ops.flip(x, 1)),
-    "GetItem": _of(
-        SEQUENCE, lambda: lambda x: x[:, -1], lambda: lambda x: x[:, ::2, 0]
-    ),
+    "GetItem": _of(SEQUENCE, lambda: lambda x: x[:, -1], lambda: lambda x: x[:, ::2, 0]),
     "Multiply": [Case(lambda: lambda xs: xs[0] * xs[1], SEQUENCE, 2)],
     "Relu": _of(VECTOR, lambda: ops.relu),
     "Reshape": _of(SEQUENCE, lambda: lambda x: ops.reshape(x, (-1, 9, 2))),
@@ -242,9 +252,7 @@ OPERATIONS: dict[str, list[Case]] = {
 # The layers of tfrnnx.layers.
 OWN_LAYERS: dict[str, list[Case]] = {
     "Conv2D": _of((2, *IMAGE), lambda: layers.Conv2D(2, 2)),
-    "Dense": _of(
-        SEQUENCE, lambda: layers.Dense(2), lambda: layers.Dense(2, rectify=False)
-    ),
+    "Dense": _of(SEQUENCE, lambda: layers.Dense(2), lambda: layers.Dense(2, rectify=False)),
     "ScaledAveragePooling2D": _of(
         (2, *IMAGE),
         lambda: layers.ScaledAveragePooling2D(),
@@ -285,3 +293,26 @@ PARAMETERS: dict[str, Callable[[Sequence[np.ndarray]], Mapping[str, Any]]] = {
     "integrated_gradients": lambda xs: {"steps": 3},
     "smoothgrad": lambda xs: {"samples": 2},
 }
+
+
+def without_case() -> list[str]:
+    """Return the names of what is registered, of Keras's layers and cells, without a case."""
+    covered = {type(case.make()) for made in LAYERS.values() for case in made}
+    covered |= {_class_of(case) for made in OPERATIONS.values() for case in made}
+    covered |= {type(make()) for makes in CELLS.values() for make in makes}
+    registered = running.registered_layers() | running.registered_cells()
+    own = {
+        value
+        for value in vars(layers).values()
+        if isinstance(value, type) and issubclass(value, layers.ExplainableLayer)
+    } - {layers.ExplainableLayer, layers.ExplainableCell}
+    covered |= {type(case.make()) for made in OWN_LAYERS.values() for case in made}
+    covered |= {type(make()) for makes in OWN_CELLS.values() for make in makes}
+    return sorted(kind.__name__ for kind in (registered | own) - covered)
+
+
+def _class_of(case: Case) -> type:
+    """Return Keras's class of an operation."""
+    xs = [keras.KerasTensor((2, *case.shape)) for _ in range(max(1, case.inputs))]
+    output = case.make()(xs if case.inputs else xs[0])
+    return type(output._keras_history.operation)

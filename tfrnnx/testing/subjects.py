@@ -1,5 +1,6 @@
 """Small models around what is checked, in float64, with weights and inputs drawn anew."""
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,8 +42,18 @@ def in_float64(layer: Layer) -> Layer:
     """
     if not isinstance(layer, keras.layers.Layer):
         return layer
+    return made_anew(layer, _retyped(layer.get_config()))
+
+
+def made_anew(layer: keras.layers.Layer, config: dict[str, Any]) -> keras.layers.Layer:
+    """Return a layer of the same class, of a configuration.
+
+    Raises:
+        AssertionError: if there is none.
+    """
     try:
-        return type(layer).from_config(_retyped(layer.get_config()))
+        # A copy: Keras's layers take what they are made of out of it.
+        return type(layer).from_config(copy.deepcopy(config))
     except Exception as error:
         raise AssertionError(
             f"{layer.name}: expected a layer that from_config(get_config()) makes anew; a cell or "
@@ -193,7 +204,7 @@ def around(
         outputs = logits = keras.layers.Dense(CLASSES)(_flat(made))
     embed = rest = None
     if vocabulary is not None:
-        embed, rest = keras.Model(xs, made), keras.Model(made, logits)
+        embed, rest = keras.Model(given(xs), made), keras.Model(made, logits)
     model, plain = keras.Model(given(xs), outputs), keras.Model(given(xs), logits)
     where = {"input": "reading the input", "signed": "reading hidden values of either sign"}
     named = f"{name}, {where.get(place, 'reading hidden values >= 0')}"

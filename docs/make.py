@@ -8,6 +8,7 @@ Example:
 """
 
 import inspect
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 import tfrnnx
-from tfrnnx import layers, primitives
+from tfrnnx import primitives
 from tfrnnx.explaining.backward import explain_batch
 from tfrnnx.explaining.inputs import token_inputs
 from tfrnnx.explaining.question import Question
@@ -27,93 +28,11 @@ from tfrnnx.explaining.targets import Classes, Form
 from tfrnnx.handlers import functional, supported_layers
 from tfrnnx.primitives.scope import scope
 from tfrnnx.propagation.methods import Method, rules
+from tfrnnx.testing import cases
+from tfrnnx.testing.cases import Case
 
 FOLDER = Path(__file__).resolve().parent
-K = keras.layers
-ops = keras.ops
-
-VECTOR, SEQUENCE, IMAGE = (4,), (6, 3), (4, 4, 3)
-
-# Every supported layer by its name in `supported_layers`: what it reads, and a call of it.
-CASES: dict[str, tuple[tuple[int, ...], Callable[[Any], Any]]] = {
-    **{
-        name: (VECTOR, lambda x, name=name: getattr(K, name)()(x))
-        for name in ("ActivityRegularization", "ELU", "Identity", "LeakyReLU", "PReLU", "ReLU")
-    },
-    **{
-        name: (VECTOR, lambda x, name=name: getattr(K, name)(0.1)(x))
-        for name in ("AlphaDropout", "Dropout", "GaussianDropout", "GaussianNoise")
-    },
-    **{
-        name: (SEQUENCE, lambda x, name=name: getattr(K, name)(2)(x))
-        for name in (
-            "AveragePooling1D",
-            "Cropping1D",
-            "GRU",
-            "LSTM",
-            "MaxPooling1D",
-            "SimpleRNN",
-            "UpSampling1D",
-            "ZeroPadding1D",
-        )
-    },
-    **{
-        name: (IMAGE, lambda x, name=name: getattr(K, name)(1)(x))
-        for name in ("AveragePooling2D", "Cropping2D", "MaxPooling2D", "ZeroPadding2D")
-    },
-    **{
-        name: (SEQUENCE, lambda x, name=name: getattr(K, name)()(x))
-        for name in ("GlobalAveragePooling1D", "GlobalMaxPooling1D", "Masking")
-    },
-    **{
-        name: (IMAGE, lambda x, name=name: getattr(K, name)()(x))
-        for name in ("Flatten", "GlobalAveragePooling2D", "GlobalMaxPooling2D")
-    },
-    **{
-        name: (VECTOR, lambda x, name=name: getattr(K, name)()([x, before("second")(x)]))
-        for name in ("Add", "Average", "Concatenate", "Multiply", "Subtract")
-    },
-    "Activation": (VECTOR, lambda x: K.Activation("tanh")(x)),
-    "BatchNormalization": (VECTOR, lambda x: K.BatchNormalization()(x)),
-    "Bidirectional": (SEQUENCE, lambda x: K.Bidirectional(K.LSTM(2))(x)),
-    "Conv1D": (SEQUENCE, lambda x: K.Conv1D(2, 2)(x)),
-    "Conv2D": (IMAGE, lambda x: K.Conv2D(2, 2)(x)),
-    "Dense": (VECTOR, lambda x: K.Dense(2)(x)),
-    "Embedding": ((), lambda x: K.Embedding(5, 2)(x)),
-    "Permute": (SEQUENCE, lambda x: K.Permute((2, 1))(x)),
-    "GRUCell": (SEQUENCE, lambda x: K.RNN(K.GRUCell(2))(x)),
-    "LSTMCell": (SEQUENCE, lambda x: K.RNN(K.LSTMCell(2))(x)),
-    "SimpleRNNCell": (SEQUENCE, lambda x: K.RNN(K.SimpleRNNCell(2))(x)),
-    "RNN": (SEQUENCE, lambda x: K.RNN(K.SimpleRNNCell(2))(x)),
-    "RepeatVector": (VECTOR, lambda x: K.RepeatVector(2)(x)),
-    "Reshape": (VECTOR, lambda x: K.Reshape((2, 2))(x)),
-    "Softmax": (VECTOR, lambda x: K.Softmax()(x)),
-    "SpatialDropout1D": (SEQUENCE, lambda x: K.SpatialDropout1D(0.1)(x)),
-    "SpatialDropout2D": (IMAGE, lambda x: K.SpatialDropout2D(0.1)(x)),
-    "StackedRNNCells": (SEQUENCE, lambda x: K.RNN([K.GRUCell(2), K.LSTMCell(2)])(x)),
-    "TimeDistributed": (SEQUENCE, lambda x: K.TimeDistributed(K.Dense(2))(x)),
-    "Cast": (VECTOR, lambda x: ops.cast(x, "float16")),
-    "ExpandDims": (VECTOR, lambda x: ops.expand_dims(x, 1)),
-    "Flip": (VECTOR, lambda x: ops.flip(x, 1)),
-    "GetItem": (SEQUENCE, lambda x: x[:, -1]),
-    "Relu": (VECTOR, ops.relu),
-    "Sigmoid": (VECTOR, ops.sigmoid),
-    "Squeeze": (VECTOR, lambda x: ops.squeeze(ops.expand_dims(x, 1), 1)),
-    "Tanh": (VECTOR, ops.tanh),
-    "Transpose": (SEQUENCE, lambda x: ops.transpose(x, (0, 2, 1))),
-}
-# What "the layers and cells of tfrnnx.layers" stands for.
-OWN_CASES: dict[str, tuple[tuple[int, ...], Callable[[Any], Any]]] = {
-    "tfrnnx.layers.Conv2D": ((2, *IMAGE), lambda x: layers.Conv2D(2, 2)(x)),
-    "tfrnnx.layers.Dense": (VECTOR, lambda x: layers.Dense(2)(x)),
-    "tfrnnx.layers.RGRUCell": (SEQUENCE, lambda x: K.RNN(layers.RGRUCell(2))(x)),
-    "tfrnnx.layers.RLSTMCell": (SEQUENCE, lambda x: K.RNN(layers.RLSTMCell(2))(x)),
-    "tfrnnx.layers.ReLUCell": (SEQUENCE, lambda x: K.RNN(layers.ReLUCell(2, 2))(x)),
-    "tfrnnx.layers.ScaledAveragePooling2D": (
-        (2, *IMAGE),
-        lambda x: layers.ScaledAveragePooling2D()(x),
-    ),
-}
+_numbers = itertools.count()
 
 # What the table calls the primitives that a layer is made of.
 OPERATIONS = {
@@ -131,9 +50,9 @@ OPERATIONS = {
 }
 
 
-def before(name: str) -> keras.layers.Layer:
+def before(units: int) -> keras.layers.Layer:
     """Return a layer that goes before the one that is looked at: its output has either sign."""
-    return K.Dense(4, name=f"before_{name}")
+    return keras.layers.Dense(units, name=f"before_{next(_numbers)}")
 
 
 class Row(NamedTuple):
@@ -150,11 +69,10 @@ class Row(NamedTuple):
     warns: frozenset[str]
 
 
-def example_methods() -> dict[str, Method]:
+def example_methods(x: np.ndarray) -> dict[str, Method]:
     """Return every method, with its defaults where it has them, and of few points."""
-    few = {"integrated_gradients": {"steps": 1}, "smoothgrad": {"samples": 1}}
-    few["expected_gradients"] = {"background": np.zeros((1, 1), np.float32), "samples": 1}
-    return {name: tfrnnx.methods[name](**few.get(name, {})) for name in tfrnnx.methods}
+    parameters = {name: cases.PARAMETERS.get(name, lambda xs: {})([x]) for name in tfrnnx.methods}
+    return {name: tfrnnx.methods[name](**given) for name, given in parameters.items()}
 
 
 @contextmanager
@@ -181,25 +99,25 @@ def watched() -> Iterator[set[str]]:
             setattr(primitives, name, function)
 
 
-def look_at(name: str, shape: tuple[int, ...], call: Callable[[Any], Any]) -> Row:
+def look_at(name: str, case: Case) -> Row:
     """Run a layer with every method and return what is found out."""
-    if shape:
-        x = keras.Input(shape)
-        model = keras.Model(x, call(before("first")(x)))
-        value = tf.ones((1, *shape))
+    call = case.make()
+    rng = np.random.default_rng(0)
+    if case.vocabulary is None:
+        x = keras.Input(case.shape)
+        read = [before(case.shape[-1])(x) for _ in range(max(1, case.inputs))]
+        model = keras.Model(x, call(read if case.inputs else read[0]))
+        value = tf.constant(rng.uniform(-1, 1, (1, *case.shape)), tf.float32)
     else:
-        x = keras.Input((3,), dtype="int32")
+        x = keras.Input(case.shape, dtype="int32")
         model = keras.Model(x, call(x))
-        value = tf.ones((1, 3), tf.int32)
+        value = tf.ones((1, *case.shape), tf.int32)
     graph = functional(model)
     form, nobody = Form(score=_sum), Classes(tf.constant([-1]))
     question = Question(form, nobody, [value], [None], token_inputs(graph))
     warns = set()
     with watched() as used:
-        for method_name, method in example_methods().items():
-            if method_name == "expected_gradients":
-                background = np.zeros((1, *value.shape[1:]), value.numpy().dtype)
-                method = tfrnnx.methods[method_name](background=background, samples=1)
+        for method_name, method in example_methods(value.numpy()).items():
             _, record = explain_batch(graph, method, question)
             used.update(["looked through"] if record.looked_through else [])
             if any(not path.startswith("before") for path in record.negative_inputs):
@@ -252,16 +170,30 @@ def table(rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def examples() -> dict[str, Case]:
+    """Return the plainest case of every layer, operation and cell, by its name."""
+    known = cases.LAYERS | {n: c for n, c in cases.OPERATIONS.items() if n not in cases.LAYERS}
+    known["StackedRNNCells"] = [of_cell(cases.CELLS["StackedRNNCells"][0])]
+    names = [name for name in supported_layers(keras_alone=True) if "tfrnnx" not in name]
+    own = cases.OWN_LAYERS | {n: [of_cell(makes[0])] for n, makes in cases.OWN_CELLS.items()}
+    return {name: known[name][0] for name in names} | {
+        f"tfrnnx.layers.{name}": made[0] for name, made in sorted(own.items())
+    }
+
+
+def of_cell(make: Callable) -> Case:
+    """Return the case of a cell: a layer that runs it."""
+    return Case(lambda: keras.layers.RNN(make()), cases.FEW_STEPS)
+
+
 def layers_page() -> str:
     """Return the page on layers.
 
     Raises:
-        KeyError: for a supported layer without a case here.
+        KeyError: for a supported layer without a case.
     """
-    keras_layers = [name for name in supported_layers(keras_alone=True) if "tfrnnx" not in name]
-    cases = {name: CASES[name] for name in keras_layers} | OWN_CASES
-    rows = [look_at(name, *case) for name, case in cases.items()]
-    methods = example_methods()
+    rows = [look_at(name, case) for name, case in examples().items()]
+    methods = example_methods(np.zeros((1, 1)))
     columns: dict[tuple[str, ...], list[str]] = {}
     for name, method in methods.items():
         of_input = ["gradient"] * 2

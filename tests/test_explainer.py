@@ -25,19 +25,6 @@ import tfrnnx
 from tfrnnx.errors import InputError
 
 
-@pytest.mark.parametrize("method", ["gradient", "gb", "dtd"])
-@pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_graph_eager_and_while_loop_agree(arch, method, request):
-    unrolled, looping = small(arch, unroll=True), small(arch, unroll=False)
-    assert unrolled.get_layer("recurrent").unroll and not looping.get_layer("recurrent").unroll
-    x, targets = every_class(samples(2))
-    expected = tfrnnx.Explainer(unrolled, method)(x, targets)
-    assert_close(tfrnnx.Explainer(looping, method)(x, targets), expected)
-    request.getfixturevalue("eagerly")
-    assert_close(tfrnnx.Explainer(unrolled, method)(x, targets), expected)
-    assert_close(tfrnnx.Explainer(looping, method)(x, targets), expected)
-
-
 @pytest.mark.parametrize(
     "arch, method, unroll",
     [(arch, "dtd", True) for arch in ARCHITECTURES]

@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
-from lrp import METHODS
+from reference_rules import METHODS
 from twins import in_float64
 
 import tfrnnx

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-import recurrent_reference as reference
+import reference_cells as reference
 from keras.layers import (
     GRU,
     LSTM,
@@ -69,17 +69,17 @@ MORE_LAYERS = {
     ),
     "SimpleRNN relu": (
         lambda **kw: SimpleRNN(UNITS, activation="relu", **kw),
-        of(reference.simple_cell, activation=reference.relu),
+        of(reference.simple_cell, activation=reference.positive),
         False,
     ),
     "LSTM relu": (
         lambda **kw: LSTM(UNITS, activation="relu", **kw),
-        of(reference.lstm_cell, activation=reference.relu),
+        of(reference.lstm_cell, activation=reference.positive),
         False,
     ),
     "GRU relu": (
         lambda **kw: GRU(UNITS, activation="relu", **kw),
-        of(reference.gru_cell, activation=reference.relu),
+        of(reference.gru_cell, activation=reference.positive),
         False,
     ),
     "LSTMCell": (lambda **kw: RNN(LSTMCell(UNITS), **kw), of(reference.lstm_cell), True),
@@ -126,7 +126,7 @@ def explained(setting, layer, readout, x, targets, rule_x=None):
     for sample, target in zip(x, targets, strict=True):
         outputs = layer.forward(sample)
         r, of_readout, start = readout.relevance(setting, outputs.reshape(-1), target)
-        rule = rule_x or setting.input or setting.recurrent
+        rule = rule_x or setting.rule("box", "recurrent")
         r_x, r_states, of_steps = layer.relevance(setting, r.reshape(outputs.shape), rule)
         initial = sum(state.sum() for state in r_states)
         values = (r_x, of_steps, of_readout, initial, start)

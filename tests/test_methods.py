@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-import reference
+import reference_networks as reference
 from networks import ARCHITECTURES, CLASSES, SHAPE, every_class, redraw, samples, small, weights
 
 import tfrnnx
@@ -126,11 +126,7 @@ def test_lstm_cell_that_reads_pixels(method):
     redraw(model, seed=1)
 
     w = weights(model)
-    network = reference.Network(
-        fronts=[reference.Chain([]) for _ in range(4)],
-        recurrence=reference.lstm_recurrence(w),
-        head=reference.Chain([reference.unit(w, "logits", rectified=False)]),
-    )
+    network = reference.recurrent_network(w, reference.RLSTM, (6,))
     sequences, targets = every_class(samples(4, (4, 6)), classes=3)
     expected = np.stack(
         [network.explain(s, t, method) for s, t in zip(sequences, targets, strict=True)]
@@ -175,7 +171,7 @@ def test_the_references_deep_taylor_conserves(arch):
     network = reference.network(arch, weights(small(arch)), SHAPE)
     for x in samples(3):
         for target, logit in enumerate(network.forward(x)):
-            total = network.deep_taylor(x, target).sum()
+            total = network.explain(x, target, "dtd").sum()
             assert total == pytest.approx(max(0.0, logit), rel=1e-12, abs=1e-15)
 
 
@@ -184,7 +180,7 @@ def test_the_references_convolution():
     kernel = np.arange(1.0, 10).reshape(3, 3, 1, 1)
     image = np.zeros((3, 4))
     image[0, 1] = 1
-    stamped = (image.reshape(-1) @ reference.convolution_matrix(kernel, 3, 4)).reshape(3, 4)
+    stamped = (image.reshape(-1) @ reference.same_convolution_matrix(kernel, 3, 4)).reshape(3, 4)
     np.testing.assert_array_equal(stamped, [[6, 5, 4, 0], [3, 2, 1, 0], [0, 0, 0, 0]])
 
 

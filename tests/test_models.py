@@ -207,49 +207,12 @@ print(json.dumps(errors))
     assert json.loads(done.stdout.splitlines()[-1]) == dict.fromkeys(ARCHITECTURES, 0.0)
 
 
-@keras_saves
-@pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_a_loaded_model_is_the_same(arch, tmp_path):
-    model = small(arch, dropout=0.3)
-    model.save(tmp_path / "model.keras")
-    loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert [type(layer) for layer in loaded.layers] == [type(layer) for layer in model.layers]
-    # Through JSON, for which a tuple is a list.
-    configs = [[json.dumps(layer.get_config()) for layer in m.layers] for m in (loaded, model)]
-    assert configs[0] == configs[1]
-    assert [w.name for w in loaded.weights] == [w.name for w in model.weights]
-    for a, b in zip(loaded.get_weights(), model.get_weights(), strict=True):
-        np.testing.assert_array_equal(a, b)
-    np.testing.assert_array_equal(loaded(samples(2)), model(samples(2)))
-
-
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_a_clone_has_the_same_layers(arch):
     model = small(arch)
     clone = keras.models.clone_model(model)
     clone.set_weights(model.get_weights())
     np.testing.assert_array_equal(clone(samples(2)), model(samples(2)))
-
-
-@pytest.mark.parametrize(
-    "layer",
-    [
-        layers.Dense(3),
-        layers.Dense(3, rectify=False, name="logits", dtype="float64"),
-        layers.Conv2D(4, 5, trainable=False),
-        layers.ScaledAveragePooling2D(3, 1.5),
-        layers.ReLUCell(3, 4, name="cell"),
-        layers.RLSTMCell(3, dtype="float64"),
-    ],
-    ids=lambda layer: type(layer).__name__,
-)
-def test_configurations_go_round(layer):
-    config = layer.get_config()
-    json.dumps(config)
-    again = type(layer).from_config(config)
-    assert again.get_config() == config
-    wrapped = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
-    assert type(wrapped) is type(layer) and wrapped.get_config() == config
 
 
 # Shapes and dtypes
@@ -322,21 +285,6 @@ CELLS = {
     "rlstm": lambda: layers.RLSTMCell(3, dtype="float64"),
     "rgru": lambda: layers.RGRUCell(3, dtype="float64"),
 }
-STATES = {"relu": [4], "rlstm": [3, 3], "rgru": [3]}
-
-
-@pytest.mark.parametrize("kind", CELLS)
-def test_cells_follow_the_protocol_of_keras(kind):
-    cell = CELLS[kind]()
-    assert cell.output_size == 3
-    assert list(cell.state_size) == STATES[kind]
-    states = cell.get_initial_state(batch_size=2)
-    assert [tuple(s.shape) for s in states] == [(2, size) for size in cell.state_size]
-    assert all(s.dtype == tf.float64 and not np.any(s) for s in states)
-    x = samples(2, (5,))
-    output, new_states = cell(x, states)
-    assert output.shape == (2, 3)
-    assert [tuple(s.shape) for s in new_states] == [tuple(s.shape) for s in states]
 
 
 @pytest.mark.parametrize("unroll", [False, True])

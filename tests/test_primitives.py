@@ -5,9 +5,10 @@ import warnings
 import keras
 import numpy as np
 import pytest
-import reference
+import reference_networks as reference
 import tensorflow as tf
 from networks import assert_close, ordinary_gradient, redraw, samples
+from reference_networks import unit
 
 import tfrnnx
 from tfrnnx import primitives
@@ -35,10 +36,6 @@ def matrix_of(linear, shape):
     return np.asarray(linear(np.eye(cells).reshape(cells, *shape))).reshape(cells, -1)
 
 
-def unit(matrix, bias=0.0, rectified=True):
-    return reference.Unit(matrix, bias, rectified)
-
-
 def assert_explained_as(units, layers, shape):
     """A model of these layers and one logit agrees with the reference of these units."""
     hidden = x = keras.Input(shape, dtype="float64")
@@ -49,12 +46,13 @@ def assert_explained_as(units, layers, shape):
     redraw(model, seed=0, tilt=0.8)
     data = samples(4, shape)
     bias = reference.never_positive(head.bias.numpy())
-    chain = reference.Chain([*units(), unit(head.kernel.numpy(), bias, rectified=False)])
+    chain = [*units(), unit(head.kernel.numpy(), bias, rectified=False)]
+    graph = reference.chain(chain, int(np.prod(shape)), "box")
+    dtd = reference.METHODS["dtd"]()
     relevance, gradient = [], []
     for sample in data:
-        start = reference.relu(chain.forward(sample.reshape(-1)))
-        relevance.append(chain.relevance(start, box=(-1.0, 1.0)).reshape(shape))
-        gradient.append(chain.gradient(np.ones(1), reference.relu_gradient).reshape(shape))
+        relevance.append(graph.relevance([sample], 0, dtd)[0].reshape(shape))
+        gradient.append(graph.gradient([sample], 0)[0].reshape(shape))
     assert_close(tfrnnx.explain(model, data), np.stack(relevance))
     assert_close(tfrnnx.explain(model, data, "gradient"), np.stack(gradient))
     assert_close(np.stack(gradient), ordinary_gradient(model, data, [0] * 4))
@@ -198,7 +196,7 @@ def test_relevance_above_a_layer_that_is_negative(method):
     assert hidden.min() < -0.1
     options = {"epsilon": 0.0}
     explainer = tfrnnx.Explainer(model, method, layers=[negated.name], **options)
-    found = explainer.explain_fully(x, target).layers[negated.name]
+    found = explainer.explain(x, target).layers[negated.name]
     above = keras.Sequential([keras.Input((5,), dtype="float64"), last])
     assert_close(found, tfrnnx.explain(above, hidden, method, target, **options))
 

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-import recurrent_reference as reference
+import reference_cells as reference
 import tensorflow as tf
 from keras.layers import (
     GRU,
@@ -167,7 +167,7 @@ def test_masked_steps_against_the_reference(backwards, zeroed, case):
     for sample, target, mask in zip(values, TARGETS, HOLES, strict=True):
         outputs = layer.forward(sample, mask=mask)
         r, *_ = head.relevance(setting, outputs.reshape(-1), target)
-        rule = setting.input or setting.recurrent
+        rule = setting.rule("box", "recurrent")
         r_x, _, accounts = layer.relevance(setting, r.reshape(outputs.shape), rule)
         expected.append(r_x)
         steps.append(accounts)
@@ -198,7 +198,7 @@ def test_tokens(case):
         outputs = layer.forward(vectors[sentence], mask=sentence > 0)
         r_outputs = np.zeros_like(outputs)
         r_outputs[-1] = head.relevance(setting, outputs[-1], target)[0]
-        rule = setting.embedding or setting.recurrent
+        rule = setting.rule("embedding", "recurrent")
         expected.append(layer.relevance(setting, r_outputs, rule)[0].sum(axis=1))
     explainer = CASES[case].explainer(model)
     relevance = explainer(sentences, TARGETS).numpy()

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-import recurrent_reference as reference
+import reference_cells as reference
 import tensorflow as tf
 from keras.layers import (
     GRU,
@@ -129,7 +129,7 @@ def merge_shares(setting, mode, r, forward, backward):
         return r / 2, r / 2
     half = 0.5 if mode == "ave" else 1.0
     summands = [half * forward, half * backward]
-    return reference.share_sum(setting, setting.recurrent, r, summands, reference.Taken())
+    return reference.share_sum(setting, r, summands, reference.Taken())
 
 
 @pytest.mark.parametrize(
@@ -163,9 +163,7 @@ def test_bidirectional_against_the_reference(mode, case):
         for layer, share, output in zip((forward, backward), shares, outputs, strict=True):
             r_outputs = np.zeros_like(output)
             r_outputs[-1] = share
-            total = (
-                total + layer.relevance(setting, r_outputs, setting.input or setting.recurrent)[0]
-            )
+            total = total + layer.relevance(setting, r_outputs, setting.rule("box", "recurrent"))[0]
         expected.append(total)
     assert_close(relevance(model, CASES[case], x, targets), np.array(expected), 1e-11)
 
@@ -283,7 +281,7 @@ def test_the_cell_state_is_explained_as_in_the_reference():
         outputs = layer.forward(sample)
         r, *_ = readout.relevance(case.setting, layer.states[1], target)
         r_states = [np.zeros(UNITS), r]
-        rule = case.setting.recurrent
+        rule = case.setting.of("recurrent")
         expected.append(layer.relevance(case.setting, np.zeros_like(outputs), rule, r_states)[0])
     assert_close(relevance(model, case, x, targets), np.array(expected), 1e-11)
 
@@ -322,7 +320,7 @@ def test_initial_states_that_are_inputs_get_relevance():
         outputs = layer.forward(sample, given)
         r_outputs = np.zeros_like(outputs)
         r_outputs[-1] = readout.relevance(case.setting, outputs[-1], target)[0]
-        r_x, r_states, _ = layer.relevance(case.setting, r_outputs, case.setting.recurrent)
+        r_x, r_states, _ = layer.relevance(case.setting, r_outputs, case.setting.of("recurrent"))
         expected.append([r_x, *r_states])
     for actual, wanted in zip(full.relevance, zip(*expected, strict=True), strict=True):
         assert_close(actual, np.array(wanted), 1e-11)
@@ -404,18 +402,6 @@ def test_users_are_told_where_states_can_be_negative(layer, negative):
 
 
 # Eagerly, as a graph, and compiled
-
-
-@pytest.mark.parametrize("case", ["lrp_epsilon", "dtd"])
-@pytest.mark.parametrize("layer", [LSTM, GRU])
-def test_graph_xla_and_eager_agree(layer, case, request):
-    model = classifier(lambda x: layer(UNITS)(x))
-    x, targets = data()
-    expected = relevance(model, CASES[case], x, targets)
-    compiled = CASES[case].explainer(model, jit_compile=True)
-    assert_close(compiled(x, targets), expected)
-    request.getfixturevalue("eagerly")
-    assert_close(relevance(model, CASES[case], x, targets), expected)
 
 
 def test_explaining_inside_a_function():

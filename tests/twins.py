@@ -1,11 +1,12 @@
-"""Keras models and their references of `lrp`, built side by side, layer by layer."""
+"""Keras models and their references, built side by side, layer by layer."""
 
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import keras
-import lrp
 import numpy as np
+import reference_graphs as graphs
+from reference_rules import positive, sigmoid
 
 layers = keras.layers
 
@@ -32,12 +33,12 @@ class Pair(NamedTuple):
     """A symbolic tensor and the node that is its reference."""
 
     tensor: Any
-    node: lrp.Node
+    node: graphs.Node
 
     @property
     def numbers(self):
         """The numbers of the node's values, in its shape."""
-        return np.arange(np.prod(self.node.shape)).reshape(self.node.shape)
+        return number(self.node)
 
 
 class Twin:
@@ -50,7 +51,7 @@ class Twin:
 
     def __init__(self, seed=0):
         self.rng = np.random.default_rng(seed)
-        self.network = lrp.Network()
+        self.network = graphs.Network()
         self.inputs, self.entries = [], []
         self._drawn = set()
         self._model = None
@@ -60,7 +61,7 @@ class Twin:
         tensor = keras.Input(shape, dtype=dtype)
         self.inputs.append((tensor, vocabulary))
         if vocabulary is not None:
-            return Pair(tensor, lrp.Node())
+            return Pair(tensor, graphs.Node())
         self.entries.append((len(self.inputs) - 1, None))
         return Pair(tensor, self.network.input(tensor.shape[1:]))
 
@@ -171,15 +172,11 @@ class Twin:
 
 
 def of_function(parent, f, slope, rectifies=False):
-    return lrp.Elementwise([parent], parent.shape, None, f, slope, rectifies)
-
-
-def sigmoid(z):
-    return 1 / (1 + np.exp(-z))
+    return graphs.Elementwise([parent], parent.shape, None, f, slope, rectifies)
 
 
 FUNCTIONS = {  # value, slope, whether it is a ReLU
-    "relu": (lambda z: np.maximum(0, z), lambda z: 1.0 * (z > 0), True),
+    "relu": (positive, lambda z: 1.0 * (z > 0), True),
     "relu6": (lambda z: np.clip(z, 0, 6), lambda z: 1.0 * ((z > 0) & (z < 6)), True),
     "tanh": (np.tanh, lambda z: 1 - np.tanh(z) ** 2, False),
     "sigmoid": (sigmoid, lambda z: sigmoid(z) * (1 - sigmoid(z)), False),
@@ -213,11 +210,11 @@ def dense(layer, parent):
     w, connected = np.kron(places, kernel), np.kron(places, np.ones_like(kernel))
     shape = (*parent.shape[:-1], kernel.shape[1])
     b = np.broadcast_to(bias_of(layer), shape).reshape(-1)
-    return activated([lrp.Linear([parent], shape, None, [w], b, [connected])], layer.activation)
+    return activated([graphs.Linear([parent], shape, None, [w], b, [connected])], layer.activation)
 
 
 def convolution(layer, parent):
-    w, connected, shape = lrp.convolution_matrix(
+    w, connected, shape = graphs.convolution_matrix(
         np.asarray(layer.kernel),
         parent.shape,
         layer.strides,
@@ -226,13 +223,13 @@ def convolution(layer, parent):
         layer.groups,
     )
     b = np.broadcast_to(bias_of(layer), shape).reshape(-1)
-    node = lrp.Linear([parent], shape, None, [w], b, [connected], convolution=True)
+    node = graphs.Linear([parent], shape, None, [w], b, [connected], convolution=True)
     return activated([node], layer.activation)
 
 
 def pooling(make):
     def nodes(layer, parent):
-        members, shape = lrp.pooling_windows(
+        members, shape = graphs.pooling_windows(
             parent.shape, layer.pool_size, layer.strides, layer.padding
         )
         return [make(parent, shape, members)]
@@ -251,11 +248,11 @@ def global_pooling(make):
 
 
 def mean(parent, shape, members):
-    return lrp.Mean([parent], shape, None, members)
+    return graphs.Mean([parent], shape, None, members)
 
 
 def maximum(parent, shape, members):
-    return lrp.Maximum([parent], shape, parent.source, members)
+    return graphs.Maximum([parent], shape, parent.source, members)
 
 
 def moved(parents, numbers):
@@ -263,15 +260,19 @@ def moved(parents, numbers):
     sources = {parent.source for parent in parents}
     source = sources.pop() if len(sources) == 1 else None
     numbers = np.asarray(numbers)
-    return lrp.Moved(parents, numbers.shape, source, numbers.reshape(-1))
+    return graphs.Moved(parents, numbers.shape, source, numbers.reshape(-1))
+
+
+def number(parent):
+    """The numbers of a node's values, in its shape."""
+    return np.arange(np.prod(parent.shape)).reshape(parent.shape)
 
 
 def moving(rearrange):
     """`rearrange`: (layer, the numbers of the input's values) -> those of the output's."""
 
     def nodes(layer, parent):
-        numbers = np.arange(np.prod(parent.shape)).reshape(parent.shape)
-        return [moved([parent], rearrange(layer, numbers))]
+        return [moved([parent], rearrange(layer, number(parent)))]
 
     return nodes
 
@@ -294,7 +295,7 @@ def batch_normalization(layer, parent):
     scale = spread(layer.gamma if layer.scale else None, 1.0) / deviation
     shift = spread(layer.beta if layer.center else None, 0.0)
     offset = shift - spread(layer.moving_mean, None) * scale
-    return [lrp.Affine([parent], parent.shape, None, scale, offset)]
+    return [graphs.Affine([parent], parent.shape, None, scale, offset)]
 
 
 def relu_layer(layer, parent):
@@ -357,10 +358,14 @@ NODES = {
         ]
     ),
     layers.UpSampling1D: moving(lambda layer, n: np.repeat(n, layer.size, axis=0)),
-    layers.Activation: lambda layer, parent: activated([parent], layer.activation)[1:],
+    layers.Activation: lambda layer, parent: (
+        activated([parent], layer.activation)[1:] or [moved([parent], number(parent))]
+    ),
     layers.ReLU: relu_layer,
     layers.LeakyReLU: lambda layer, parent: leaky(parent, layer.negative_slope),
-    layers.PReLU: lambda layer, parent: leaky(parent, np.asarray(layer.alpha).reshape(-1)),
+    layers.PReLU: lambda layer, parent: leaky(
+        parent, np.broadcast_to(layer.alpha, parent.shape).reshape(-1)
+    ),
     layers.ELU: elu,
 }
 # These do nothing at inference.
@@ -391,11 +396,11 @@ def concatenated(parents, axis):
 
 
 def summed(parents, factors):
-    return lrp.Sum(list(parents), parents[0].shape, None, factors)
+    return graphs.Sum(list(parents), parents[0].shape, None, factors)
 
 
 def product(parents):
-    return lrp.Product(list(parents), parents[0].shape)
+    return graphs.Product(list(parents), parents[0].shape)
 
 
 MERGING = {

@@ -28,14 +28,14 @@ from tfrnnx.storage.engines import engines
 from tfrnnx.storage.models import load_model
 
 if TYPE_CHECKING:
-    from tfrnnx import plots
+    from tfrnnx import plots, testing
 
 try:
     __version__ = importlib.metadata.version("tfrnnx")
 except importlib.metadata.PackageNotFoundError:  # run from a checkout
     __version__ = "not installed"
 
-_ON_DEMAND = ("plots",)  # matplotlib takes half a second to import
+_ON_DEMAND = ("plots", "testing")  # matplotlib takes half a second to import
 
 
 def __getattr__(name: str) -> Any:
@@ -74,4 +74,5 @@ __all__ = [
     "quantus_explain",
     "rules",
     "supported_layers",
+    "testing",
 ]

@@ -1,174 +1,54 @@
-"""Recurrent layers of Keras and their relevance, naively: NumPy, float64, one sample, loops.
+"""Recurrent layers, naively: one step after the other, of one sample.
 
-Written from the equations of the papers and of Keras's documentation, not from the package:
-
-- Bach et al. 2015, "On pixel-wise explanations for non-linear classifier decisions by layer-wise
-  relevance propagation": the ε rule (58) and the αβ rule (60);
-- Montavon et al. 2017, "Explaining nonlinear classification decisions with deep Taylor
-  decomposition": z+, w² and z^B;
-- Montavon et al. 2019, "Layer-wise relevance propagation: an overview", and Andéol et al. 2021:
-  the γ rule for inputs of either sign;
-- Lapuschkin et al. 2019, "Unmasking Clever Hans predictors": the flat rule;
-- Arras et al. 2017, "Explaining recurrent neural network predictions in sentiment analysis", and
-  2019, "Explaining and interpreting LSTMs": gates, sums of cell states, and shares of biases.
-
-A vector of activations a is (n,), weights w are (n, m), and a unit is z = a w + b.
+Written from the equations of Keras's documentation and of "Designing RNNs for Explainability", not
+from the package; relevance is shared as `reference_rules` has it. A vector of activations a is
+(n,), weights w are (n, m), and a unit is z = a w + b.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
-
-# ---------------------------------------------------------------------------------------------
-# Functions
-
-
-def relu(z):
-    return np.maximum(0.0, z)
-
-
-def sigmoid(z):
-    return 1 / (1 + np.exp(-z))
+from reference_rules import (
+    Taken,
+    gate_part,
+    map_parts,
+    never_positive,
+    positive,
+    relu_gradient,
+    sigmoid,
+    sum_parts,
+)
 
 
 def linear(z):
     return z
 
 
-def never_positive(b):
-    """b = -softplus(b'): the biases of the package's own cells."""
-    return -np.logaddexp(0.0, b)
-
-
-def ratio(a, b):
-    """a / b, with a / 0 = 0."""
-    return a / b if b != 0 else 0.0
-
-
-def stabilized(z, epsilon):
-    """z + ε sign(z), sign(0) = +1 (Arras et al. 2017, equation 2)."""
-    return z + (epsilon if z >= 0 else -epsilon)
-
-
-# ---------------------------------------------------------------------------------------------
-# Rules
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A rule by its name, with its parameters."""
-
-    name: str
-    epsilon: float = 0.0
-    gamma: float = 0.0
-    alpha: float = 1.0
-    beta: float = 0.0
-    low: float = 0.0
-    high: float = 0.0
-
-    @property
-    def blind(self):
-        """Whether it looks at weights or numbers of inputs alone, not at values."""
-        return self.name in ("w_square", "flat")
-
-    def terms(self, a, w):
-        """q_jk, what input j adds to output k, (n, m)."""
-        if self.name == "z_plus":
-            return a[:, None] * np.maximum(0.0, w)
-        if self.name == "w_square":
-            return w**2
-        if self.name == "flat":
-            return np.ones_like(w)
-        if self.name == "z_box":
-            return a[:, None] * w - self.low * np.maximum(0.0, w) - self.high * np.minimum(0.0, w)
-        return a[:, None] * w  # ε, γ and αβ differ in how they share
-
-    def term_of_bias(self, b):
-        """What the bias adds, as one more input of value 1; w², flat and z^B know no bias."""
-        if self.name == "z_plus":
-            return np.maximum(0.0, b)
-        if self.blind or self.name == "z_box":
-            return np.zeros_like(b)
-        return b
-
-    def parts(self, q):
-        """Which part of R_k each of the terms q of one output k gets."""
-        if self.name == "alpha_beta":
-            positive, negative = np.maximum(0.0, q), np.minimum(0.0, q)
-            return [
-                self.alpha * ratio(p, positive.sum()) - self.beta * ratio(n, negative.sum())
-                for p, n in zip(positive, negative, strict=True)
-            ]
-        if self.name == "gamma":
-            favoured = np.maximum(0.0, q) if q.sum() >= 0 else np.minimum(0.0, q)
-            q = q + self.gamma * favoured
-            return [ratio(term, q.sum()) for term in q]
-        return [ratio(term, stabilized(q.sum(), self.epsilon)) for term in q]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What a method sets.
-
-    Attributes:
-        recurrent: the rule of recurrent layers.
-        dense: that of the read-out.
-        input: that of the input's terms; None: as the layer's.
-        embedding: that of embeddings' terms, likewise.
-        epsilon: of sums.
-        bias: "absorb", "distribute" or "ignore".
-        gates: "all", "half" or "prop".
-        positive_start: whether max(0, logit) is explained.
-    """
-
-    recurrent: Rule
-    dense: Rule
-    input: Rule | None = None
-    embedding: Rule | None = None
-    epsilon: float = 0.0
-    bias: str = "absorb"
-    gates: str = "all"
-    positive_start: bool = False
-
-
-@dataclass
-class Taken:
-    """What does not arrive at an input: [of biases, of stabilizers and 0/0, of gates' maps]."""
-
-    accounts: np.ndarray = field(default_factory=lambda: np.zeros(3))
-
-
-def share_map(setting, main, relevance, inputs, bias, taken, of_gate=False):
+def share_map(setting, relevance, inputs, b, taken, of_gate=False, kind="recurrent"):
     """Share the relevance (m,) of the outputs of one linear map over several inputs.
 
     Args:
-        main: the rule that shares.
+        setting: of the method.
         inputs: a list of (a, w, rule of its terms).
-        bias: (m,).
+        b: (m,).
+        taken: adds up what does not arrive.
         of_gate: whether the map's outputs are gates.
+        kind: of the layer, which has the rule that shares.
 
     Returns:
         For each input the parts R_jk that are in proportion, (n, m), and for each input what is
         spread evenly, (n, m).
     """
-    qs = [rule.terms(a, w) for a, w, rule in inputs]
-    sizes = [len(q) for q in qs]
-    q = np.concatenate(qs)
-    q_bias = main.term_of_bias(bias) if setting.bias != "ignore" else np.zeros_like(bias)
-    proper, spread = np.zeros_like(q), np.zeros_like(q)
-    for k, r in enumerate(relevance):
-        *parts, part_of_bias = main.parts(np.append(q[:, k], q_bias[k]))
-        proper[:, k] = np.array(parts) * r
-        lost = r - proper[:, k].sum()
-        if setting.bias == "distribute":
-            spread[:, k] = lost / len(q)  # N inputs get 1/N each
-        elif of_gate:
-            taken.accounts[2] += lost
-        else:
-            taken.accounts[0] += part_of_bias * r
-            taken.accounts[1] += lost - part_of_bias * r
-    ends = np.cumsum(sizes)[:-1]
-    return np.split(proper, ends), np.split(spread, ends)
+    each = [(a, w, np.ones_like(w), rule) for a, w, rule in inputs]
+    proper, spread, of_bias = map_parts(setting, setting.of(kind), each, b)
+    lost = relevance * (1 - proper.sum(0) - spread.sum(0))
+    if of_gate:
+        taken.accounts[2] += lost.sum()
+    else:
+        taken.accounts[0] += (of_bias * relevance).sum()
+        taken.accounts[1] += (lost - of_bias * relevance).sum()
+    ends = np.cumsum([len(a) for a, _, _ in inputs])[:-1]
+    return np.split(proper * relevance, ends), np.split(spread * relevance, ends)
 
 
 def share_inputs(*args, **kwargs):
@@ -177,48 +57,26 @@ def share_inputs(*args, **kwargs):
     return [(p + s).sum(axis=1) for p, s in zip(proper, spread, strict=True)]
 
 
-def share_sum(setting, rule, relevance, summands, taken):
+def share_sum(setting, relevance, summands, taken):
     """R_a = a / (z + ε sign(z)) R for z = Σ a, unit by unit; evenly under w² and flat."""
-    epsilon = 0.0 if rule.blind else setting.epsilon
-    shares = np.zeros((len(summands), len(relevance)))
-    for k, r in enumerate(relevance):
-        values = np.array([1.0 if rule.blind else a[k] for a in summands])
-        for i, value in enumerate(values):
-            shares[i, k] = ratio(value, stabilized(values.sum(), epsilon)) * r
-        lost = r - shares[:, k].sum()
-        if setting.bias == "distribute":
-            shares[:, k] += lost / len(summands)
-        else:
-            taken.accounts[1] += lost
+    rule, ones = setting.of("recurrent"), np.ones((len(summands), 1))
+    units = np.transpose(summands)
+    parts = np.array([sum_parts(setting, rule, unit, ones)[:, 0] for unit in units])
+    shares = parts.T * relevance
+    taken.accounts[1] += (relevance - shares.sum(0)).sum()
     return shares
-
-
-def part_of_gate(setting, gate, signal):
-    """Which part of the relevance of gate * signal the gate gets; the signal gets the rest.
-
-    LRP-all, LRP-half and LRP-prop of Arras et al. 2019: z_g / (z_g + z_s) in LRP-prop.
-    """
-    if setting.gates == "half":
-        return np.full_like(gate, 0.5)
-    if setting.gates == "prop":
-        return np.array(
-            [
-                ratio(g, stabilized(g + s, setting.epsilon))
-                for g, s in zip(gate, signal, strict=True)
-            ]
-        )
-    return np.zeros_like(gate)
 
 
 def share_gate(setting, relevance, gate, signal):
     """The relevance of the gate and of the signal."""
-    part = part_of_gate(setting, gate, signal)
+    part = gate_part(setting, gate, signal)
     return part * relevance, (1 - part) * relevance
 
 
 # ---------------------------------------------------------------------------------------------
 # Cells. `step(x, states)` returns the output, the new states and what the way back needs of the
-# step; `relevance` takes that of the output and the new states to x and the states before.
+# step; `relevance` takes that of the output and the new states to x and the states before, and
+# `gradient`, of the cells that the package's networks have, gradients.
 
 
 @dataclass
@@ -240,9 +98,9 @@ class SimpleCell:
 
     def relevance(self, setting, kept, r_output, r_states, rule_x, taken):
         x, h_before = kept
-        rule = setting.recurrent
+        rule = setting.of("recurrent")
         inputs = [(x, self.W, rule_x), (h_before, self.U, rule)]
-        r_x, r_h = share_inputs(setting, rule, r_output + r_states[0], inputs, self.b, taken)
+        r_x, r_h = share_inputs(setting, r_output + r_states[0], inputs, self.b, taken)
         return r_x, [r_h]
 
 
@@ -272,21 +130,34 @@ class LSTMCell:
         h = o * self.outward(c)
         return h, [h, c], (x, h_before, c_before, i, f, g, o, c)
 
+    def gradient(self, kept, g_output, g_states, relu):
+        """Of a cell with ReLUs; everything, gates included: s' = s (1 - s) for the sigmoid s."""
+        assert self.activation is positive and self.outward is linear
+        x, h_before, c_before, i, f, g, o, c = kept
+        g_h = g_output + g_states[0]
+        g_c = g_states[1] + g_h * o
+        g_z = {
+            "i": g_c * g * i * (1 - i),
+            "f": g_c * c_before * f * (1 - f),
+            "o": g_h * c * o * (1 - o),
+            "g": relu(g_c * i, 1.0 * (g > 0)),
+        }
+        g_x, g_h = (sum(w[k] @ g_z[k] for k in "ifgo") for w in (self.W, self.U))
+        return g_x, [g_h, g_c * f]
+
     def relevance(self, setting, kept, r_output, r_states, rule_x, taken):
         x, h_before, c_before, i, f, g, o, c = kept
-        rule = setting.recurrent
+        rule = setting.of("recurrent")
         r = {}
         r["o"], r_c = share_gate(setting, r_output + r_states[0], o, self.outward(c))
         summands = [f * c_before, i * g]
-        r_kept, r_new = share_sum(setting, rule, r_c + r_states[1], summands, taken)
+        r_kept, r_new = share_sum(setting, r_c + r_states[1], summands, taken)
         r["f"], r_c_before = share_gate(setting, r_kept, f, c_before)
         r["i"], r["g"] = share_gate(setting, r_new, i, g)
         r_x, r_h = np.zeros_like(x), np.zeros_like(h_before)
         for k in "ifgo":
             inputs = [(x, self.W[k], rule_x), (h_before, self.U[k], rule)]
-            of_x, of_h = share_inputs(
-                setting, rule, r[k], inputs, self.b[k], taken, of_gate=k != "g"
-            )
+            of_x, of_h = share_inputs(setting, r[k], inputs, self.b[k], taken, of_gate=k != "g")
             r_x, r_h = r_x + of_x, r_h + of_h
         return r_x, [r_h, r_c_before]
 
@@ -327,32 +198,45 @@ class GRUCell:
         h = z * h_before + (1 - z) * hh
         return h, [h], (x, h_before, z, r, hh)
 
+    def gradient(self, kept, g_output, g_states, relu):
+        """Of a cell with a ReLU, whose reset gate acts on the state; gates included."""
+        assert self.activation is positive and self.b_after is None
+        x, h_before, z, r, hh = kept
+        g_h = g_output + g_states[0]
+        g_hh = relu(g_h * (1 - z), 1.0 * (hh > 0))
+        g_reset = self.U["h"] @ g_hh  # of r h_{t-1}
+        g_z = {
+            "z": g_h * (h_before - hh) * z * (1 - z),
+            "r": g_reset * h_before * r * (1 - r),
+            "h": g_hh,
+        }
+        g_x = sum(self.W[k] @ g_z[k] for k in "zrh")
+        return g_x, [g_h * z + g_reset * r + sum(self.U[k] @ g_z[k] for k in "zr")]
+
     def relevance(self, setting, kept, r_output, r_states, rule_x, taken):
         x, h_before, z, r, hh = kept
-        rule = setting.recurrent
+        rule = setting.of("recurrent")
         summands = [z * h_before, (1 - z) * hh]
-        r_kept, r_new = share_sum(setting, rule, r_output + r_states[0], summands, taken)
+        r_kept, r_new = share_sum(setting, r_output + r_states[0], summands, taken)
         of_gate = {}
         of_gate["z"], r_h = share_gate(setting, r_kept, z, h_before)
         of_rest, r_hh = share_gate(setting, r_new, 1 - z, hh)
         of_gate["z"] = of_gate["z"] + of_rest  # 1 - z passes what it gets to z
         a, U, b = self.candidate(r, h_before)
         inputs = [(x, self.W["h"], rule_x), (a, U, rule)]
-        (x_proper, h_proper), (x_spread, h_spread) = share_map(
-            setting, rule, r_hh, inputs, b, taken
-        )
+        (x_proper, h_proper), (x_spread, h_spread) = share_map(setting, r_hh, inputs, b, taken)
         r_x = (x_proper + x_spread).sum(axis=1)
         if self.b_after is None:  # the gate's signal is h_{t-1}
             of_gate["r"], of_h = share_gate(setting, (h_proper + h_spread).sum(axis=1), r, h_before)
         else:  # the gate's signal is what h_{t-1} adds to each unit
-            part = part_of_gate(setting, r, h_before @ self.U["h"])
+            part = gate_part(setting, r, h_before @ self.U["h"])
             of_gate["r"] = part * h_proper.sum(axis=0)
             of_h = (h_proper * (1 - part) + h_spread).sum(axis=1)
         r_h = r_h + of_h
         for k in "zr":
             inputs = [(x, self.W[k], rule_x), (h_before, self.U[k], rule)]
             of_x, of_h = share_inputs(
-                setting, rule, of_gate[k], inputs, self.bias(k), taken, of_gate=True
+                setting, of_gate[k], inputs, self.bias(k), taken, of_gate=True
             )
             r_x, r_h = r_x + of_x, r_h + of_h
         return r_x, [r_h]
@@ -373,15 +257,22 @@ class ReLUCell:
         return [len(self.U)]
 
     def step(self, x, states):
-        hidden = relu(x @ self.W + states[0] @ self.U + self.b)
-        return hidden, [relu(hidden @ self.V + self.c)], (x, states[0], hidden)
+        hidden = positive(x @ self.W + states[0] @ self.U + self.b)
+        r = positive(hidden @ self.V + self.c)
+        return hidden, [r], (x, states[0], hidden, r)
+
+    def gradient(self, kept, g_output, g_states, relu):
+        _, _, hidden, r = kept
+        g_hidden = g_output + self.V @ relu(g_states[0], 1.0 * (r > 0))
+        g_z = relu(g_hidden, 1.0 * (hidden > 0))
+        return self.W @ g_z, [self.U @ g_z]
 
     def relevance(self, setting, kept, r_output, r_states, rule_x, taken):
-        x, state_before, hidden = kept
-        rule = setting.recurrent
-        (fed,) = share_inputs(setting, rule, r_states[0], [(hidden, self.V, rule)], self.c, taken)
+        x, state_before, hidden, _ = kept
+        rule = setting.of("recurrent")
+        (fed,) = share_inputs(setting, r_states[0], [(hidden, self.V, rule)], self.c, taken)
         inputs = [(x, self.W, rule_x), (state_before, self.U, rule)]
-        r_x, r_state = share_inputs(setting, rule, r_output + fed, inputs, self.b, taken)
+        r_x, r_state = share_inputs(setting, r_output + fed, inputs, self.b, taken)
         return r_x, [r_state]
 
 
@@ -410,7 +301,7 @@ class StackedCells:
     def relevance(self, setting, kept, r_output, r_states, rule_x, taken):
         r_before = []
         for n in reversed(range(len(self.cells))):
-            rule = rule_x if n == 0 else setting.recurrent
+            rule = rule_x if n == 0 else setting.of("recurrent")
             r_output, r_own = self.cells[n].relevance(
                 setting, kept[n], r_output, self.cut(r_states)[n], rule, taken
             )
@@ -475,6 +366,15 @@ class Layer:
                 carried = carried + r_outputs[n]
         return r_xs, r_states, accounts
 
+    def gradient(self, g_output, relu=relu_gradient):
+        """Return the gradient of xs, of what the last output has of it; of all steps unmasked."""
+        g_states = [np.zeros(n) for n in self.cell.sizes]
+        g_xs = np.zeros((len(self.mask), self.width))
+        for t in reversed(self.order):
+            g_xs[t], g_states = self.cell.gradient(self.kept[t], g_output, g_states, relu)
+            g_output = np.zeros_like(g_output)
+        return g_xs
+
 
 @dataclass
 class Readout:
@@ -483,18 +383,11 @@ class Readout:
     w: np.ndarray
     b: np.ndarray
 
-    def start(self, setting, a, target):
-        """The relevance of the logits: the target's, or its positive part."""
-        logits = a @ self.w + self.b
-        start = np.where(np.arange(len(logits)) == target, logits, 0.0)
-        return relu(start) if setting.positive_start else start
-
     def relevance(self, setting, a, target):
         """Return the relevance of a, the accounts (3,) and the start."""
-        start, taken = self.start(setting, a, target), Taken()
-        (r,) = share_inputs(
-            setting, setting.dense, start, [(a, self.w, setting.dense)], self.b, taken
-        )
+        start, taken = setting.start(a @ self.w + self.b, target), Taken()
+        inputs = [(a, self.w, setting.dense)]
+        (r,) = share_inputs(setting, start, inputs, self.b, taken, kind="dense")
         return r, taken.accounts, start.sum()
 
 
@@ -543,4 +436,4 @@ def rlstm_cell(weights):
     kernel, recurrent_kernel, gate_bias, bias = weights
     W, U = by_column(kernel, "ifog"), by_column(recurrent_kernel, "ifog")
     b = by_column(gate_bias, "ifo") | {"g": never_positive(bias)}
-    return LSTMCell(W, U, b, activation=relu, outward=linear)
+    return LSTMCell(W, U, b, activation=positive, outward=linear)

@@ -1,0 +1,42 @@
+"""Every registered layer, cell, architecture and method keeps what each of its kind must."""
+
+import pytest
+
+import tfrnnx
+from tfrnnx.testing import cases, check_architecture, check_cell, check_layer, check_method
+
+LAYERS = {
+    **{name: made[0] for name, made in cases.LAYERS.items()},
+    **{f"operation {name}": made[0] for name, made in cases.OPERATIONS.items()},
+    **{f"tfrnnx.layers.{name}": made[0] for name, made in cases.OWN_LAYERS.items()},
+}
+CELLS = {
+    **{name: makes[0] for name, makes in cases.CELLS.items()},
+    **{f"tfrnnx.layers.{name}": makes[0] for name, makes in cases.OWN_CELLS.items()},
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers(name):
+    case = LAYERS[name]
+    check_layer(case.make(), case.shape, **case.facts, xla="none")
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_cells(name):
+    check_cell(CELLS[name](), cases.FEW_STEPS, xla="none")
+
+
+@pytest.mark.parametrize("name", tfrnnx.architectures.names())
+def test_architectures(name):
+    check_architecture(name, xla="none")
+
+
+@pytest.mark.parametrize("name", tfrnnx.methods.names())
+def test_methods(name):
+    check_method(name, cases.PARAMETERS.get(name, {}))
+
+
+def test_everything_has_a_case():
+    missing = cases.without_case()
+    assert not missing, f"make cases in tfrnnx/testing/cases.py for {', '.join(missing)}"

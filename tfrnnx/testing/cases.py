@@ -1,0 +1,319 @@
+"""An example of every layer, operation and cell that can be explained.
+
+The tests, docs/make.py and `python -m tfrnnx.testing` go through it. Who registers a layer or cell
+of Keras adds a case here.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfrnnx import _keras, layers
+from tfrnnx.testing import running
+
+K = keras.layers
+ops = keras.ops
+
+Make = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A layer or an operation.
+
+    Attributes:
+        make: returns a new layer, or a function of symbolic tensors.
+        shape: of its input, without the batch.
+        inputs: how many of this shape it merges; 0: it reads one, not in a list.
+        vocabulary: how many tokens there are, where it reads tokens.
+        last: whether it stands at a model's end alone, where it is looked through.
+        masks: whether its masks are checked; None: if it supports them.
+    """
+
+    make: Make
+    shape: tuple[int, ...]
+    inputs: int = 0
+    vocabulary: int | None = None
+    last: bool = False
+    masks: bool | None = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What `check_layer` is told beside the shape."""
+        return {
+            "inputs": self.inputs,
+            "vocabulary": self.vocabulary,
+            "last": self.last,
+            "masks": self.masks,
+        }
+
+
+VECTOR, SEQUENCE, IMAGE = (4,), (6, 3), (4, 4, 3)
+FEW_STEPS = (3, 3)
+
+
+def _of(shape: tuple[int, ...], *makes: Make) -> list[Case]:
+    return [Case(make, shape) for make in makes]
+
+
+def _merging(*makes: Make) -> list[Case]:
+    return [Case(make, SEQUENCE, 2) for make in makes]
+
+
+# By the names of the classes, the plainest form of each first.
+LAYERS: dict[str, list[Case]] = {
+    "Activation": _of(
+        SEQUENCE,
+        lambda: K.Activation("tanh"),
+        lambda: K.Activation("relu"),
+        lambda: K.Activation("relu6"),
+        lambda: K.Activation("sigmoid"),
+        lambda: K.Activation("elu"),
+        lambda: K.Activation("softplus"),
+        lambda: K.Activation("leaky_relu"),
+        lambda: K.Activation("linear"),
+    ),
+    "ActivityRegularization": _of(SEQUENCE, lambda: K.ActivityRegularization(0.1)),
+    "Add": [*_merging(lambda: K.Add()), Case(lambda: K.Add(), VECTOR, 3)],
+    "AlphaDropout": _of(SEQUENCE, lambda: K.AlphaDropout(0.1)),
+    "Average": [*_merging(lambda: K.Average()), Case(lambda: K.Average(), VECTOR, 3)],
+    "AveragePooling1D": _of(
+        SEQUENCE,
+        lambda: K.AveragePooling1D(2),
+        lambda: K.AveragePooling1D(3, 2, "same"),
+    ),
+    "AveragePooling2D": _of(
+        IMAGE,
+        lambda: K.AveragePooling2D(2),
+        lambda: K.AveragePooling2D((3, 2), (2, 1), "same"),
+    ),
+    "BatchNormalization": [
+        *_of(
+            SEQUENCE,
+            lambda: K.BatchNormalization(),
+            lambda: K.BatchNormalization(center=False),
+        ),
+        Case(lambda: K.BatchNormalization(axis=1, scale=False), SEQUENCE, masks=False),
+    ],
+    "Bidirectional": _of(
+        FEW_STEPS,
+        lambda: K.Bidirectional(K.LSTM(2)),
+        lambda: K.Bidirectional(K.GRU(2, return_sequences=True), "sum"),
+        lambda: K.Bidirectional(K.SimpleRNN(2), "mul"),
+        lambda: K.Bidirectional(K.RNN(layers.RLSTMCell(2)), "ave"),
+    ),
+    "Concatenate": [
+        *_merging(lambda: K.Concatenate()),
+        Case(lambda: K.Concatenate(axis=1), SEQUENCE, 2, masks=False),
+    ],
+    "Conv1D": _of(
+        (7, 2),
+        lambda: K.Conv1D(4, 3),
+        lambda: K.Conv1D(4, 3, padding="same", activation="relu"),
+        lambda: K.Conv1D(4, 2, padding="same", strides=2),
+        lambda: K.Conv1D(4, 3, padding="causal"),
+        lambda: K.Conv1D(4, 2, padding="causal", dilation_rate=2),
+        lambda: K.Conv1D(4, 2, padding="causal", strides=2, use_bias=False),
+        lambda: K.Conv1D(4, 3, padding="same", dilation_rate=2),
+        lambda: K.Conv1D(4, 2, groups=2),
+        lambda: K.Conv1D(4, 2, groups=2, padding="same", strides=2),
+    ),
+    "Conv2D": _of(
+        (5, 4, 2),
+        lambda: K.Conv2D(2, 2),
+        lambda: K.Conv2D(2, (2, 3), padding="same", activation="relu"),
+        lambda: K.Conv2D(2, 2, strides=2, padding="same"),
+        lambda: K.Conv2D(2, 2, strides=(2, 1)),
+        lambda: K.Conv2D(2, 2, dilation_rate=(2, 1), padding="same"),
+        lambda: K.Conv2D(2, (2, 1), groups=2, padding="same", use_bias=False),
+    ),
+    "Cropping1D": _of(SEQUENCE, lambda: K.Cropping1D(2), lambda: K.Cropping1D((0, 2))),
+    "Cropping2D": _of(IMAGE, lambda: K.Cropping2D(1), lambda: K.Cropping2D(((0, 1), (1, 0)))),
+    "Dense": [
+        *_of(SEQUENCE, lambda: K.Dense(2), lambda: K.Dense(2, activation="relu")),
+        *_of(VECTOR, lambda: K.Dense(5, activation="tanh", use_bias=False)),
+    ],
+    "Dropout": _of(SEQUENCE, lambda: K.Dropout(0.1)),
+    "ELU": _of(SEQUENCE, lambda: K.ELU(0.7)),
+    "Embedding": [Case(lambda: K.Embedding(5, 2), (4,), vocabulary=5)],
+    "Flatten": _of(IMAGE, lambda: K.Flatten()),
+    "GRU": [
+        *_of(
+            FEW_STEPS,
+            lambda: K.GRU(2),
+            lambda: K.GRU(2, return_sequences=True, activation="relu"),
+        ),
+        Case(lambda: K.GRU(2, reset_after=False, unroll=True), FEW_STEPS, masks=False),
+    ],
+    "GaussianDropout": _of(SEQUENCE, lambda: K.GaussianDropout(0.1)),
+    "GaussianNoise": _of(SEQUENCE, lambda: K.GaussianNoise(0.1)),
+    "GlobalAveragePooling1D": _of(
+        SEQUENCE,
+        lambda: K.GlobalAveragePooling1D(),
+        lambda: K.GlobalAveragePooling1D(keepdims=True),
+    ),
+    "GlobalAveragePooling2D": _of(
+        IMAGE,
+        lambda: K.GlobalAveragePooling2D(),
+        lambda: K.GlobalAveragePooling2D(keepdims=True),
+    ),
+    "GlobalMaxPooling1D": _of(
+        SEQUENCE,
+        lambda: K.GlobalMaxPooling1D(),
+        lambda: K.GlobalMaxPooling1D(keepdims=True),
+    ),
+    "GlobalMaxPooling2D": _of(
+        IMAGE,
+        lambda: K.GlobalMaxPooling2D(),
+        lambda: K.GlobalMaxPooling2D(keepdims=True),
+    ),
+    "Identity": _of(SEQUENCE, lambda: K.Identity()),
+    "LSTM": [
+        *_of(
+            FEW_STEPS,
+            lambda: K.LSTM(2),
+            lambda: K.LSTM(2, return_sequences=True, activation="relu"),
+        ),
+        Case(lambda: K.LSTM(2, go_backwards=True, unroll=True), FEW_STEPS, masks=False),
+    ],
+    "LeakyReLU": _of(SEQUENCE, lambda: K.LeakyReLU(0.25)),
+    # Its mask is that of its values, whatever mask it gets.
+    "Masking": [Case(lambda: K.Masking(), SEQUENCE, masks=False)],
+    "MaxPooling1D": _of(
+        SEQUENCE,
+        lambda: K.MaxPooling1D(2),
+        lambda: K.MaxPooling1D(3, 2, "same"),
+    ),
+    "MaxPooling2D": _of(
+        IMAGE,
+        lambda: K.MaxPooling2D(2),
+        lambda: K.MaxPooling2D((3, 2), (2, 1), "same"),
+    ),
+    "Multiply": [*_merging(lambda: K.Multiply()), Case(lambda: K.Multiply(), VECTOR, 3)],
+    "PReLU": _of(SEQUENCE, lambda: K.PReLU(shared_axes=[1])),
+    "Permute": _of(SEQUENCE, lambda: K.Permute((2, 1))),
+    "RNN": _of(
+        FEW_STEPS,
+        lambda: K.RNN(K.SimpleRNNCell(2)),
+        lambda: K.RNN(layers.RGRUCell(2), return_sequences=True),
+    ),
+    "ReLU": _of(
+        SEQUENCE,
+        lambda: K.ReLU(),
+        lambda: K.ReLU(max_value=0.75, threshold=0.125),
+        lambda: K.ReLU(negative_slope=0.25),
+    ),
+    "RepeatVector": _of(VECTOR, lambda: K.RepeatVector(2)),
+    "Reshape": _of(VECTOR, lambda: K.Reshape((2, 2))),
+    "SimpleRNN": _of(
+        FEW_STEPS,
+        lambda: K.SimpleRNN(2),
+        lambda: K.SimpleRNN(2, activation="relu", return_sequences=True),
+    ),
+    "Softmax": [Case(lambda: K.Softmax(), (3,), last=True)],
+    "SpatialDropout1D": _of(SEQUENCE, lambda: K.SpatialDropout1D(0.1)),
+    "SpatialDropout2D": _of(IMAGE, lambda: K.SpatialDropout2D(0.1)),
+    "Subtract": _merging(lambda: K.Subtract()),
+    "TimeDistributed": _of(
+        FEW_STEPS,
+        lambda: K.TimeDistributed(K.Dense(2)),
+        lambda: K.TimeDistributed(layers.Dense(2)),
+    ),
+    "UpSampling1D": _of(SEQUENCE, lambda: K.UpSampling1D(2)),
+    "ZeroPadding1D": _of(SEQUENCE, lambda: K.ZeroPadding1D(2), lambda: K.ZeroPadding1D((0, 1))),
+    "ZeroPadding2D": _of(
+        IMAGE,
+        lambda: K.ZeroPadding2D(1),
+        lambda: K.ZeroPadding2D(((1, 0), (0, 2))),
+    ),
+}
+
+# Of `keras.ops`, by the names of Keras's classes, which have no public name.
+OPERATIONS: dict[str, list[Case]] = {
+    "Add": [Case(lambda: lambda xs: xs[0] + xs[1], SEQUENCE, 2)],
+    "Cast": _of(VECTOR, lambda: lambda x: ops.cast(x, "float64")),
+    "Concatenate": [Case(lambda: lambda xs: ops.concatenate(xs, axis=-1), SEQUENCE, 2)],
+    "ExpandDims": _of(VECTOR, lambda: lambda x: ops.expand_dims(x, 1)),
+    "Flip": _of(VECTOR, lambda: lambda x: ops.flip(x, 1)),
+    "GetItem": _of(SEQUENCE, lambda: lambda x: x[:, -1], lambda: lambda x: x[:, ::2, 0]),
+    "Multiply": [Case(lambda: lambda xs: xs[0] * xs[1], SEQUENCE, 2)],
+    "Relu": _of(VECTOR, lambda: ops.relu),
+    "Reshape": _of(SEQUENCE, lambda: lambda x: ops.reshape(x, (-1, 9, 2))),
+    "Sigmoid": _of(VECTOR, lambda: ops.sigmoid),
+    "Squeeze": _of((1, 4), lambda: lambda x: ops.squeeze(x, 1)),
+    "Subtract": [Case(lambda: lambda xs: xs[0] - xs[1], SEQUENCE, 2)],
+    "Tanh": _of(VECTOR, lambda: ops.tanh),
+    "Transpose": _of(SEQUENCE, lambda: lambda x: ops.transpose(x, (0, 2, 1))),
+}
+
+# The layers of tfrnnx.layers.
+OWN_LAYERS: dict[str, list[Case]] = {
+    "Conv2D": _of((2, *IMAGE), lambda: layers.Conv2D(2, 2)),
+    "Dense": _of(SEQUENCE, lambda: layers.Dense(2), lambda: layers.Dense(2, rectify=False)),
+    "ScaledAveragePooling2D": _of(
+        (2, *IMAGE),
+        lambda: layers.ScaledAveragePooling2D(),
+        lambda: layers.ScaledAveragePooling2D(3, 1.5),
+    ),
+}
+
+# All cells read FEW_STEPS.
+CELLS: dict[str, list[Make]] = {
+    "GRUCell": [
+        lambda: K.GRUCell(2),
+        lambda: K.GRUCell(2, reset_after=False),
+        lambda: K.GRUCell(2, activation="relu"),
+    ],
+    "LSTMCell": [lambda: K.LSTMCell(2), lambda: K.LSTMCell(2, activation="relu")],
+    "SimpleRNNCell": [
+        lambda: K.SimpleRNNCell(2),
+        lambda: K.SimpleRNNCell(2, activation="relu"),
+    ],
+    "StackedRNNCells": [
+        lambda: K.StackedRNNCells([K.GRUCell(2), K.LSTMCell(2)]),
+        lambda: K.StackedRNNCells([layers.ReLUCell(2, 3), layers.RLSTMCell(2)]),
+    ],
+}
+OWN_CELLS: dict[str, list[Make]] = {
+    "RGRUCell": [lambda: layers.RGRUCell(2)],
+    "RLSTMCell": [lambda: layers.RLSTMCell(2)],
+    "ReLUCell": [lambda: layers.ReLUCell(2, 3)],
+}
+
+# Parameters that a method cannot do without, or with which it takes less time: of the model's
+# inputs.
+PARAMETERS: dict[str, Callable[[Sequence[np.ndarray]], Mapping[str, Any]]] = {
+    "expected_gradients": lambda xs: {
+        "background": [x[::-1] for x in xs] if len(xs) > 1 else xs[0][::-1],
+        "samples": 2,
+    },
+    "integrated_gradients": lambda xs: {"steps": 3},
+    "smoothgrad": lambda xs: {"samples": 2},
+}
+
+
+def without_case() -> list[str]:
+    """Return the names of what is registered, of Keras's layers and cells, without a case."""
+    covered = {type(case.make()) for made in LAYERS.values() for case in made}
+    covered |= {_class_of(case) for made in OPERATIONS.values() for case in made}
+    covered |= {type(make()) for makes in CELLS.values() for make in makes}
+    handled = running.registered_layers() | running.registered_cells()
+    registered = {kind for kind in handled if _keras.is_of_keras(kind)}
+    own = {
+        value
+        for value in vars(layers).values()
+        if isinstance(value, type) and issubclass(value, layers.ExplainableLayer)
+    } - {layers.ExplainableLayer, layers.ExplainableCell}
+    covered |= {type(case.make()) for made in OWN_LAYERS.values() for case in made}
+    covered |= {type(make()) for makes in OWN_CELLS.values() for make in makes}
+    return sorted(kind.__name__ for kind in (registered | own) - covered)
+
+
+def _class_of(case: Case) -> type:
+    """Return Keras's class of an operation."""
+    xs = [keras.KerasTensor((2, *case.shape)) for _ in range(max(1, case.inputs))]
+    output = case.make()(xs if case.inputs else xs[0])
+    return type(_keras.operation_of(output))

@@ -1,0 +1,461 @@
+"""The checks, for users' tests and the package's own."""
+
+import json
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfrnnx.errors import TfrnnxWarning
+from tfrnnx.layers import ExplainableCell
+from tfrnnx.networks.architectures import architectures, build
+from tfrnnx.propagation.methods import BIASES, GATES, Method, methods
+from tfrnnx.testing import cases, properties, running
+from tfrnnx.testing.properties import TOLERANCE, assert_close
+from tfrnnx.testing.subjects import (
+    PLACES,
+    Draw,
+    Layer,
+    Subject,
+    around,
+    around_sequences,
+    draw_weight,
+    float64,
+    given,
+    in_float64,
+    made_anew,
+)
+
+XLA = Literal["none", "one", "all"]
+
+
+def check_layer(
+    layer: Layer,
+    input_shape: tuple[int, ...],
+    *,
+    inputs: int = 0,
+    vocabulary: int | None = None,
+    last: bool = False,
+    masks: bool | None = None,
+    draw: Draw = draw_weight,
+    xla: XLA = "one",
+    thorough: bool = False,
+) -> None:
+    """Check that a layer keeps what every layer must, wherever in a model it stands.
+
+    In small float64 models, where the layer reads the model's input, hidden values of either sign,
+    and hidden values >= 0: what is explained is what the layer's own call computes; the gradient
+    is TensorFlow's; under every registered method of relevance, with values of `bias` and `gates`
+    in turn, all relevance is accounted for; outputs that are said to be >= 0 are; the model is the
+    same once saved and loaded, and a sample is explained alone as in its batch; compiled it is as
+    eagerly; masked steps take nothing; and weights and outputs stay as they are.
+
+    Args:
+        layer: a layer, which is made anew from its configuration; or a function of symbolic
+            tensors, such as `keras.ops.relu`.
+        input_shape: of what it reads, without the batch; ints.
+        inputs: how many inputs of that shape it reads, in a list; 0: one, which is in no list.
+        vocabulary: how many tokens there are, where it reads tokens; None: floats in [-1, 1].
+        last: whether it stands at a model's end alone, where it is looked through, as softmax.
+        masks: whether masks are checked, with the steps on the input's first axis. None: if the
+            layer supports masks and reads (steps, features).
+        draw: (weight, a generator) -> an array of the weight's shape. By default of either sign.
+        xla: compile with XLA "none" of the methods, "one" of each family (gradients, relevance by
+            sign, ...), or "all".
+        thorough: account for relevance with every value of `bias` and `gates` with every method.
+
+    Raises:
+        AssertionError: saying what was expected of which layer, where it stood, and what was
+            received.
+
+    Example:
+        >>> tfrnnx.testing.check_layer(tfrnnx.layers.Dense(2), (6, 3), xla="none")
+    """
+    name = getattr(layer, "name", None) or getattr(layer, "__name__", "layer")
+    facts: dict[str, Any] = {"inputs": inputs, "vocabulary": vocabulary, "last": last}
+    with _quietly(), float64():
+        if isinstance(layer, keras.layers.Layer):
+            _assert_configuration(layer)
+        for place in PLACES:
+            if place != "input" and vocabulary is not None:
+                continue  # tokens are the model's input
+            its = in_float64(layer)
+            subject = around(its, input_shape, place, name=name, draw=draw, **facts)
+            # All methods are compiled where the layer reads the input: there are most rules.
+            if place == "input":
+                _check(subject, xla, thorough)
+            else:
+                _check_claims_and_accounts(subject, _one_of_families())
+        wanted = masks
+        if masks is None:
+            supported = bool(getattr(layer, "supports_masking", False))
+            wanted = supported and len(input_shape) == 2 and vocabulary is None and not last
+        if wanted:
+            its = in_float64(layer)
+            _check_masks(
+                around_sequences(its, input_shape[1:], name=name, inputs=inputs, draw=draw)
+            )
+
+
+def check_cell(
+    cell: Any,
+    input_shape: tuple[int, int] = (3, 3),
+    *,
+    draw: Draw = draw_weight,
+    xla: XLA = "one",
+    thorough: bool = False,
+) -> None:
+    """Check that an RNN cell keeps what every cell must.
+
+    It follows Keras's protocol; `project` and `step` are what its call is; in `keras.layers.RNN`
+    all that `check_layer` checks holds of its outputs and its last states; unrolled it is as in a
+    loop, and backwards as of the reversed sequence.
+
+    Args:
+        cell: a cell, of Keras or a subclass of `tfrnnx.layers.ExplainableCell`.
+        input_shape: (steps, features).
+        draw: as of `check_layer`.
+        xla: as of `check_layer`.
+        thorough: as of `check_layer`.
+
+    Raises:
+        AssertionError: saying what was expected of the cell and what was received.
+    """
+    # Unrolled, which takes less time eagerly; a loop is compared with it below.
+    options = {"return_sequences": True, "return_state": True, "unroll": True}
+    layer = keras.layers.RNN(cell, name=cell.name, **options)
+    with _quietly(), float64():
+        _assert_protocol(_new_cell(cell), input_shape[1])
+    check_layer(layer, input_shape, masks=False, draw=draw, xla=xla, thorough=thorough)
+    with _quietly(), float64():
+        last = keras.layers.RNN(_new_cell(cell))
+        _check_masks(around_sequences(last, input_shape[1:], name=cell.name, draw=draw))
+        _assert_forms(cell, input_shape, draw)
+
+
+def check_architecture(
+    name: str,
+    *,
+    input_shape: tuple[int, int, int] = (3, 7, 5),
+    classes: int = 4,
+    widths: Mapping[str, int] | None = None,
+    draw: Draw | None = None,
+    xla: XLA = "one",
+    thorough: bool = False,
+) -> None:
+    """Check that a registered architecture keeps what every model must.
+
+    Built in float64, a few units wide: all that `check_layer` checks of models; dropout acts in
+    training alone; and unrolled it is as in a loop.
+
+    Args:
+        name: of the architecture.
+        input_shape: of its input, without the batch.
+        classes: of the output.
+        widths: of its layers. None: a few units for each.
+        draw: as of `check_layer`. None: with biases that let most units through.
+        xla: as of `check_layer`.
+        thorough: as of `check_layer`.
+
+    Raises:
+        AssertionError: saying what was expected of the architecture and what was received.
+    """
+    sizes = _small(name) if widths is None else widths
+
+    def built(**options: Any) -> Subject:
+        model = build(
+            name, input_shape=input_shape, classes=classes, dtype="float64", **sizes, **options
+        )
+        return Subject(name, model, model, [None], draw=draw or _draw_open)
+
+    with _quietly(), float64():
+        subject = built()
+        _check(subject, xla, thorough)
+        xs, target = subject.prepare()
+        looping = built(unroll=False)
+        looping.model.set_weights(subject.model.get_weights())
+        _assert_same(looping, subject, xs, target, "in a loop to be as unrolled")
+        properties.compiled(looping, running.method_of("lrp_epsilon"), xs, target, "compiled")
+        dropping = built(dropout=0.5)
+        dropping.model.set_weights(subject.model.get_weights())
+        _assert_same(dropping, subject, xs, target, "with dropout to be as without at inference")
+
+
+def check_method(
+    name: str,
+    parameters: Mapping[str, Any] | Callable[[Sequence[np.ndarray]], Mapping[str, Any]] = {},  # noqa: B006
+    *,
+    xla: XLA = "one",
+) -> None:
+    """Check that a registered method keeps what every method must.
+
+    On small float64 models of dense, convolutional and recurrent layers, of tokens and of several
+    inputs: it explains what the model computes; relevance, with every value of `bias` and `gates`
+    that it takes, is accounted for; of a method of gradients without changed ReLUs the tape's
+    gradient makes the same, of others on models without ReLUs; a sample alone is explained as in
+    its batch, where nothing is drawn; masked steps take nothing; compiled it is as eagerly; and
+    weights and outputs stay as they are.
+
+    Args:
+        name: of the method.
+        parameters: of the method; or a function from the model's inputs (a list of arrays) to
+            them.
+        xla: compile with XLA: "none"; "one": if it is the first method of its family; "all".
+
+    Raises:
+        AssertionError: saying what was expected of the method and what was received.
+    """
+    with _quietly(), float64():
+        for number, subject in enumerate(_subjects_of_methods()):
+            xs, target = subject.prepare()
+            chosen = dict(parameters(xs) if callable(parameters) else parameters)
+            method = running.method_of(name, **chosen)
+            first = _first_of_families(methods)[running.family(method)]
+            chosen_for_xla = xla == "all" or (xla == "one" and first == name)
+            properties.untouched(subject, [method], xs)
+            properties.samples_alone(subject, method, xs, target)
+            if number == 0:
+                properties.compiled(subject, method, xs, target, "compiled")
+            if chosen_for_xla and (number == 0 or xla == "all"):
+                properties.compiled(subject, method, xs, target, "xla")
+            if method.propagates_relevance:
+                for variant in _variants(name, chosen):
+                    properties.accounts(subject, variant, xs, target)
+            rectifies = "tanh" not in subject.name
+            if method.rules is None and not (rectifies and method.relu != "gradient"):
+                properties.gradient(subject, method, xs, target)
+        if not running.is_drawn(method) and method.sampler is None:
+            lstm = keras.layers.Bidirectional(keras.layers.LSTM(2, return_sequences=True))
+            subject = around_sequences(lstm, (3,), name=f"{name} on a Bidirectional LSTM")
+            subject.prepare()
+            properties.masks(subject, method)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    with warnings.catch_warnings():
+        # What is told of values that can be negative, and the like, is tested elsewhere.
+        warnings.simplefilter("ignore", TfrnnxWarning)
+        # keras.Variable has an __array__ of before NumPy 2, and Keras saves with it.
+        warnings.filterwarnings("ignore", "__array__ implementation doesn't", DeprecationWarning)
+        # The head flattens what has a mask; and a functional model is said not to support the mask
+        # that it hands to its layers.
+        said = "Layer '(flatten|functional).*mask attached"
+        warnings.filterwarnings("ignore", said, UserWarning)
+        yield
+
+
+def _check(subject: Subject, xla: XLA, thorough: bool) -> None:
+    xs, target = _check_claims_and_accounts(subject, _of_relevance(thorough))
+    families = _one_of_families()
+    properties.predicted(subject, xs)
+    properties.untouched(subject, families, xs)
+    properties.saved_and_loaded(subject, xs, target)
+    for method in (running.method_of("gradient"), running.method_of("lrp_epsilon")):
+        properties.samples_alone(subject, method, xs, target)
+    properties.compiled(subject, running.method_of("lrp_epsilon"), xs, target, "compiled")
+    if xla == "none":
+        return
+    for method in families if xla == "one" else _all_methods(xs):
+        properties.compiled(subject, method, xs, target, "xla")
+
+
+def _check_claims_and_accounts(
+    subject: Subject, chosen: Iterable[Method]
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Check what depends on where a layer stands; return inputs and targets."""
+    properties.claims(subject)
+    xs, target = subject.prepare()
+    properties.forward(subject, xs, target)
+    properties.gradient(subject, running.method_of("gradient"), xs, target)
+    for method in chosen:
+        if method.propagates_relevance:
+            properties.accounts(subject, method, xs, target)
+    return xs, target
+
+
+def _check_masks(subject: Subject) -> None:
+    subject.prepare()
+    for method in _one_of_families():
+        if method.sampler is None:  # others fill the padding with values
+            properties.masks(subject, method)
+
+
+def _variants(name: str, parameters: Mapping[str, Any] = {}) -> Iterator[Method]:  # noqa: B006
+    """Yield a method, and with it every value of `bias` and of `gates` that it takes."""
+    yield running.method_of(name, **parameters)
+    taken = {
+        parameter: values[1:]
+        for parameter, values in (("bias", BIASES), ("gates", GATES))
+        if running.takes(name, parameter) and parameter not in parameters
+    }
+    for values in zip(*taken.values(), strict=True):  # two values of each, at once
+        yield running.method_of(name, **parameters, **dict(zip(taken, values, strict=True)))
+
+
+def _of_relevance(thorough: bool) -> Iterator[Method]:
+    """Yield every registered method of relevance, with biases and gates in turn, or in all ways."""
+    names = [name for name in methods if name not in cases.PARAMETERS]
+    for turn, name in enumerate(n for n in names if running.method_of(n).propagates_relevance):
+        variants = list(_variants(name))
+        yield from variants if thorough else [variants[turn % len(variants)]]
+
+
+def _all_methods(xs: Sequence[np.ndarray]) -> Iterator[Method]:
+    for name in methods:
+        yield running.method_of(name, **cases.PARAMETERS.get(name, lambda xs: {})(xs))
+
+
+def _first_of_families(names: Iterable[str]) -> dict[str, str]:
+    """Return the first registered method of each family by its name."""
+    first: dict[str, str] = {}
+    xs = [np.zeros((1, 1))]
+    for name in names:
+        parameters = cases.PARAMETERS.get(name, lambda xs: {})(xs)
+        first.setdefault(running.family(running.method_of(name, **parameters)), name)
+    return first
+
+
+def _one_of_families() -> list[Method]:
+    names = _first_of_families(methods).values()
+    return [
+        running.method_of(name, **cases.PARAMETERS.get(name, lambda xs: {})([])) for name in names
+    ]
+
+
+def _assert_configuration(layer: keras.layers.Layer) -> None:
+    """A layer's configuration is of JSON's values, and makes the layer anew."""
+    config = layer.get_config()
+    try:
+        json.dumps(config)
+    except TypeError as error:
+        raise AssertionError(
+            f"{layer.name}: expected get_config() to have values that JSON knows. Received: {error}"
+        ) from error
+    again = made_anew(layer, config).get_config()
+    if again != config:
+        raise AssertionError(
+            f"{layer.name}: expected from_config(get_config()) to have the same configuration. "
+            f"Received: {again}, before {config}"
+        )
+
+
+def _new_cell(cell: Any) -> Any:
+    new: Any = in_float64(keras.layers.RNN(cell))
+    return new.cell
+
+
+def _assert_protocol(cell: Any, features: int) -> None:
+    """A cell's sizes, states and call are as Keras's protocol has them."""
+    rng = np.random.default_rng(0)
+    x = tf.constant(rng.uniform(-1, 1, (2, features)))
+    states = cell.get_initial_state(batch_size=2)
+    sizes = keras.tree.flatten(cell.state_size)
+    shapes = [tuple(s.shape) for s in keras.tree.flatten(states)]
+    name = f"{cell.name}: expected"
+    if shapes != [(2, size) for size in sizes]:
+        raise AssertionError(
+            f"{name} get_initial_state(2) to have the sizes of state_size, {sizes}. "
+            f"Received: {shapes}"
+        )
+    output, new_states = cell(x, states)
+    size = getattr(cell, "output_size", output.shape[-1])
+    if tuple(output.shape) != (2, size):
+        raise AssertionError(
+            f"{name} an output of shape (batch, output_size) = (2, {size}). "
+            f"Received: {tuple(output.shape)}"
+        )
+    new_shapes = [tuple(s.shape) for s in keras.tree.flatten(new_states)]
+    if new_shapes != shapes:
+        raise AssertionError(f"{name} new states of shapes {shapes}. Received: {new_shapes}")
+    if isinstance(cell, ExplainableCell):
+        steps = tf.stack([x, x], 1)
+        for projected, alone in zip(
+            keras.tree.flatten(cell.project(steps)),
+            keras.tree.flatten(cell.project(x)),
+            strict=True,
+        ):
+            if tf.is_tensor(projected):
+                what = f"{name} project of all steps at once to be that of each step"
+                assert_close(projected[:, 1], alone, TOLERANCE, what)
+
+
+def _assert_forms(cell: Any, shape: tuple[int, int], draw: Draw) -> None:
+    """A cell is the same in a loop and unrolled, and backwards as of the reversed sequence."""
+
+    def subject(**options: Any) -> Subject:
+        layer = keras.layers.RNN(_new_cell(cell), **options)
+        return around(layer, shape, name=f"{cell.name} in RNN", draw=draw)
+
+    loop = subject()
+    xs, target = loop.prepare()
+    properties.compiled(loop, running.method_of("lrp_epsilon"), xs, target, "compiled")
+    for method in (running.method_of("gradient"), running.method_of("lrp_epsilon")):
+        expected = running.run(loop.model, method, xs, target)
+        for form in ({"unroll": True}, {"go_backwards": True}):
+            other = subject(**form)
+            other.model.set_weights(loop.model.get_weights())
+            turn = slice(None, None, -1 if "go_backwards" in form else 1)
+            found = running.run(other.model, method, [x[:, turn] for x in xs], target)
+            what = f"{cell.name}: expected {method.name} to be the same with {form}"
+            assert_close(found.relevance[0][:, turn], expected.relevance[0], TOLERANCE, what)
+
+
+def _assert_same(
+    actual: Subject, expected: Subject, xs: Sequence[np.ndarray], target: np.ndarray, how: str
+) -> None:
+    for method in (running.method_of("gradient"), running.method_of("lrp_epsilon")):
+        a = running.run(actual.model, method, xs, target)
+        b = running.run(expected.model, method, xs, target)
+        for x, y in zip([a.logits, *a.relevance], [b.logits, *b.relevance], strict=True):
+            assert_close(x, y, TOLERANCE, f"{actual.name}: expected {method.name} {how}")
+
+
+def _small(name: str) -> dict[str, int]:
+    return {
+        width: min(full, 5 + i % 3)
+        for i, (width, full) in enumerate(architectures[name].widths.items())
+    }
+
+
+def _draw_open(variable: keras.Variable, rng: np.random.Generator) -> np.ndarray:
+    """As `draw_weight`; biases b of b' = -softplus(b) near 0, else most units would be silent."""
+    if variable.name in ("bias", "feedback_bias"):
+        return rng.normal(-2.0, 1.5, variable.shape)
+    return draw_weight(variable, rng)
+
+
+def _subjects_of_methods() -> Iterator[Subject]:
+    K = keras.layers
+
+    def made(name: str, xs: list[Any], features: Any, **more: Any) -> Subject:
+        model = keras.Model(given(xs), K.Dense(3)(features))
+        return Subject(name, model, model, more.pop("vocabularies", [None] * len(xs)), **more)
+
+    x = keras.Input((3, 3))
+    h = K.Bidirectional(K.GRU(2, return_sequences=True, activation="relu"))(x)
+    yield made("a recurrent model", [x], K.LSTM(2, unroll=True)(K.Dense(3, activation="relu")(h)))
+    x = keras.Input((5, 4, 2))
+    h = K.Conv2D(3, 2, activation="relu")(K.BatchNormalization()(x))
+    h = K.AveragePooling2D(2, padding="same")(h)
+    h = K.MaxPooling2D(2, padding="same")(K.Conv2D(3, 2, activation="softplus", padding="same")(h))
+    yield made("a convolutional model", [x], K.Dense(4, activation="relu")(K.Flatten()(h)))
+    x, y = keras.Input((4,)), keras.Input((4,))
+    h, g = K.Dense(3, activation="tanh")(x), K.Dense(3, activation="softplus")(y)
+    merged = [K.Add()([h, g]), K.Multiply()([h, g]), y]
+    yield made("a tanh model of two inputs", [x, y], K.Concatenate()(merged))
+    tokens = keras.Input((4,), dtype="int32")
+    vectors = K.Embedding(5, 3)(tokens)
+    logits = K.Dense(3)(K.SimpleRNN(3)(vectors))
+    yield Subject(
+        "a tanh model of tokens",
+        keras.Model(tokens, logits),
+        keras.Model(tokens, logits),
+        [5],
+        keras.Model(tokens, vectors),
+        keras.Model(vectors, logits),
+    )

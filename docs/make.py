@@ -173,7 +173,7 @@ def table(rows: list[list[str]]) -> str:
 def examples() -> dict[str, Case]:
     """Return the plainest case of every layer, operation and cell, by its name."""
     known = cases.LAYERS | {n: c for n, c in cases.OPERATIONS.items() if n not in cases.LAYERS}
-    known["StackedRNNCells"] = [of_cell(cases.CELLS["StackedRNNCells"][0])]
+    known |= {name: [of_cell(makes[0])] for name, makes in cases.CELLS.items()}
     names = [name for name in supported_layers(keras_alone=True) if "tfrnnx" not in name]
     own = cases.OWN_LAYERS | {n: [of_cell(makes[0])] for n, makes in cases.OWN_CELLS.items()}
     return {name: known[name][0] for name in names} | {

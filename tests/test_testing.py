@@ -165,7 +165,7 @@ def test_a_broken_method_is_named(monkeypatch):
 
     @tfrnnx.methods.register("greater_start")
     def greater_start():
-        return tfrnnx.Method("greater_start", lambda g, x: 2 * g, rules=_rules(), relu="relevance")
+        return tfrnnx.Method("greater_start", lambda g, x: 2 * g, rules=_rules())
 
     with pytest.raises(AssertionError, match="account for all relevance"):
         check_method("greater_start", xla="none")
@@ -180,9 +180,7 @@ def test_a_broken_architecture_is_named(monkeypatch):
 
     @tfrnnx.architectures.register("broken")
     def broken(blocks, x, *, recur=5):
-        return Halved(dtype=blocks.dtype)(
-            Dense(recur, dtype=blocks.dtype)(blocks.flatten_steps(x)[:, -1])
-        )
+        return Halved()(Dense(recur)(blocks.flatten_steps(x)[:, -1]))
 
     with pytest.raises(AssertionError, match="broken: expected gradient"):
         check_architecture("broken", xla="none")

@@ -11,9 +11,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from outside.counter import Counter
 
 import tfrnnx
-from tfrnnx import primitives
 from tfrnnx.data import ImageSet, LabelledImages, Sequences, SequenceSet, load
 from tfrnnx.data.sets import datasets
 from tfrnnx.errors import ConfigError, DataError
@@ -86,34 +86,6 @@ def registered(monkeypatch):
         inside = (parts * np.asarray(truth).reshape(parts.shape)).sum(axis=1)
         total = parts.sum(axis=1)
         return np.divide(inside, total, out=np.zeros(len(parts)), where=total > 0)
-
-
-@keras.saving.register_keras_serializable(package="tests")
-class Counter(tfrnnx.layers.ExplainableCell):
-    """A cell of one's own: it counts gated evidence."""
-
-    signed_output = False
-
-    def __init__(self, units, **kwargs):
-        super().__init__(**kwargs)
-        self.units, self.state_size, self.output_size = units, [units], units
-
-    def build(self, shape):
-        self.kernel = self.add_weight(name="kernel", shape=(shape[-1], self.units))
-        self.gate_kernel = self.add_weight(name="gate_kernel", shape=(shape[-1], self.units))
-
-    def project(self, x):
-        return primitives.contribution(x, self.kernel), primitives.contribution(x, self.gate_kernel)
-
-    def step(self, projected, states):
-        evidence, opening = projected
-        e_t = primitives.relu(primitives.join([evidence]))
-        a_t = primitives.activate(primitives.join([opening], gates=True), tf.sigmoid, positive=True)
-        c_t = primitives.add(states[0], primitives.gate(a_t, e_t))
-        return c_t, [c_t]
-
-    def get_config(self):
-        return {**super().get_config(), "units": self.units}
 
 
 def mine(blocks, x, *, recur=64):

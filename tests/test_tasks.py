@@ -19,7 +19,7 @@ from tfrnnx.data.sets import datasets
 from tfrnnx.errors import ConfigError, DataError
 from tfrnnx.networks import training
 from tfrnnx.networks.architectures import architectures
-from tfrnnx.networks.runs import Run, TrainConfig
+from tfrnnx.networks.runs import Run, TrainConfig, Training
 from tfrnnx.networks.training import check, train
 from tfrnnx.propagation.methods import methods
 from tfrnnx.scores.metrics import metrics
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.filterwarnings(  # in Keras, on saving
 
 STEPS = 6
 CONFIG = TrainConfig("rgru", epochs=1, learning_rate=1e-2)
-STUDY = StudyConfig(folds=2, epochs=1, test_sequences=16, flip_sequences=4)
+STUDY = StudyConfig(folds=2, test_sequences=16, flip_sequences=4, training=Training(epochs=1))
 
 
 def series(n, seed, target):
@@ -338,8 +338,8 @@ def test_trained_explained_and_reported(kind, registered, tmp_path):
     config = replace(CONFIG, epochs=2, dataset=f"my_{kind}").resolved(len(data.train))
     check(config, data)
     run = Run(tmp_path / "run")
-    run.open(config)
-    model = train(config, data, run, verbose=0)
+    with run.opened(config):
+        model = train(config, data, run, verbose=0)
     quality = "mae" if kind == "number" else "accuracy"
     history = run.read_history()
     assert {quality, f"val_{quality}", "loss", "val_loss"} <= set(history[0])
@@ -374,7 +374,8 @@ def test_a_number_interrupted_goes_on_as_if_it_were_not(tmp_path, monkeypatch):
     models = []
     for name in ("whole", "interrupted"):
         run = Run(tmp_path / name)
-        run.open(config)
+        with run.opened(config):
+            pass
         if name == "interrupted":
             with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
                 patch.setattr(training._KeepState, "on_epoch_end", interrupt)
@@ -387,16 +388,10 @@ def test_a_number_interrupted_goes_on_as_if_it_were_not(tmp_path, monkeypatch):
 # Studies
 
 
-def opened(folder):
-    study = Study(folder)
-    study.open(STUDY)
-    return study
-
-
 def test_a_study_of_all_tasks_has_tables_and_figures(registered, tmp_path):
     architectures.register("mine")(lambda blocks, x, *, recur=4: mine(blocks, x, recur=recur))
     methods.register("my_method")(lambda: tfrnnx.Method("my_method", lambda arrived, x: arrived))
-    study = opened(tmp_path / "study")
+    study = Study(tmp_path / "study", STUDY)
     cells = [Cell("mine", f"my_{kind}", 0) for kind in KINDS]
     cells += [Cell("mine", "my_class", 1), *(Cell("rgru", "my_class", fold) for fold in (0, 1))]
     run_cells(study, cells, ["sa", "my_method"], verbose=0)
@@ -420,7 +415,7 @@ def test_a_study_of_all_tasks_has_tables_and_figures(registered, tmp_path):
 
 
 def test_names_that_are_not_registered_any_more_stay_in_the_results(tmp_path, registered):
-    study = opened(tmp_path / "study")
+    study = Study(tmp_path / "study", STUDY)
     run_cells(study, [Cell("rgru", "my_class", 0)], ["sa"], verbose=0)
     del datasets._entries["my_class"], metrics._entries["on_cells"]
     text = write_results(study)
@@ -429,7 +424,7 @@ def test_names_that_are_not_registered_any_more_stay_in_the_results(tmp_path, re
 
 def test_without_a_metric_that_fits_there_are_pictures(registered, tmp_path):
     del metrics._entries["on_cells"]
-    study, cell = opened(tmp_path / "study"), Cell("rgru", "my_class", 0)
+    study, cell = Study(tmp_path / "study", STUDY), Cell("rgru", "my_class", 0)
     run_cells(study, [cell], ["sa"], verbose=0)
     assert study.read(cell)["scores"] == {"sa": {}, "random": {}}
     assert not study.missing(cell, ["sa"])
@@ -440,7 +435,7 @@ def test_without_a_metric_that_fits_there_are_pictures(registered, tmp_path):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A finished cell of images, made as a program without plugins makes it."""
-    study = opened(tmp_path_factory.mktemp("finished") / "study")
+    study = Study(tmp_path_factory.mktemp("finished") / "study", STUDY)
     run_cells(study, [IMAGES], ["sa"], verbose=0)
     return study
 
@@ -452,7 +447,7 @@ def test_a_metric_or_method_that_is_added_computes_only_what_is_missing(
     registered, finished, tmp_path, monkeypatch
 ):
     shutil.copytree(finished.folder, tmp_path / "study")
-    study = Study(tmp_path / "study")
+    study = Study(tmp_path / "study", STUDY)
     before, maps = study.read(IMAGES), study.maps(IMAGES)
     explained = []
 

@@ -8,14 +8,12 @@ from typing import Any, Literal
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from tfrnnx.errors import TfrnnxWarning
-from tfrnnx.layers import ExplainableCell
 from tfrnnx.networks.architectures import architectures, build
-from tfrnnx.propagation.methods import BIASES, GATES, Method, methods
-from tfrnnx.testing import cases, properties, running
-from tfrnnx.testing.properties import TOLERANCE, assert_close
+from tfrnnx.propagation.methods import Method
+from tfrnnx.testing import choices, properties, running
+from tfrnnx.testing.protocol import assert_forms, assert_protocol, new_cell
 from tfrnnx.testing.subjects import (
     PLACES,
     Draw,
@@ -25,12 +23,13 @@ from tfrnnx.testing.subjects import (
     around_sequences,
     draw_weight,
     float64,
-    given,
     in_float64,
     made_anew,
+    of_methods,
 )
 
 XLA = Literal["none", "one", "all"]
+Parameters = Mapping[str, Any] | Callable[[Sequence[np.ndarray]], Mapping[str, Any]]
 
 
 def check_layer(
@@ -89,7 +88,7 @@ def check_layer(
             if place == "input":
                 _check(subject, xla, thorough)
             else:
-                _check_claims_and_accounts(subject, _one_of_families())
+                _check_claims_and_accounts(subject, choices.one_of_families())
         wanted = masks
         if masks is None:
             supported = bool(getattr(layer, "supports_masking", False))
@@ -129,12 +128,12 @@ def check_cell(
     options = {"return_sequences": True, "return_state": True, "unroll": True}
     layer = keras.layers.RNN(cell, name=cell.name, **options)
     with _quietly(), float64():
-        _assert_protocol(_new_cell(cell), input_shape[1])
+        assert_protocol(new_cell(cell), input_shape[1])
     check_layer(layer, input_shape, masks=False, draw=draw, xla=xla, thorough=thorough)
     with _quietly(), float64():
-        last = keras.layers.RNN(_new_cell(cell))
+        last = keras.layers.RNN(new_cell(cell))
         _check_masks(around_sequences(last, input_shape[1:], name=cell.name, draw=draw))
-        _assert_forms(cell, input_shape, draw)
+        assert_forms(cell, input_shape, draw)
 
 
 def check_architecture(
@@ -178,16 +177,18 @@ def check_architecture(
         xs, target = subject.prepare()
         looping = built(unroll=False)
         looping.model.set_weights(subject.model.get_weights())
-        _assert_same(looping, subject, xs, target, "in a loop to be as unrolled")
+        properties.same(looping, subject, xs, target, "in a loop to be as unrolled")
         properties.compiled(looping, running.method_of("lrp_epsilon"), xs, target, "compiled")
         dropping = built(dropout=0.5)
         dropping.model.set_weights(subject.model.get_weights())
-        _assert_same(dropping, subject, xs, target, "with dropout to be as without at inference")
+        properties.same(dropping, subject, xs, target, "with dropout to be as without at inference")
 
 
 def check_method(
     name: str,
-    parameters: Mapping[str, Any] | Callable[[Sequence[np.ndarray]], Mapping[str, Any]] = {},  # noqa: B006
+    parameters: Mapping[str, Any]
+    | Callable[[Sequence[np.ndarray]], Mapping[str, Any]]
+    | None = None,
     *,
     xla: XLA = "one",
 ) -> None:
@@ -203,18 +204,18 @@ def check_method(
     Args:
         name: of the method.
         parameters: of the method; or a function from the model's inputs (a list of arrays) to
-            them.
+            them. None: its defaults.
         xla: compile with XLA: "none"; "one": if it is the first method of its family; "all".
 
     Raises:
         AssertionError: saying what was expected of the method and what was received.
     """
     with _quietly(), float64():
-        for number, subject in enumerate(_subjects_of_methods()):
+        for number, subject in enumerate(of_methods()):
             xs, target = subject.prepare()
-            chosen = dict(parameters(xs) if callable(parameters) else parameters)
+            chosen = dict(parameters(xs) if callable(parameters) else parameters or {})
             method = running.method_of(name, **chosen)
-            first = _first_of_families(methods)[running.family(method)]
+            first = choices.first_of_families()[running.family(method)]
             chosen_for_xla = xla == "all" or (xla == "one" and first == name)
             properties.untouched(subject, [method], xs)
             properties.samples_alone(subject, method, xs, target)
@@ -223,7 +224,7 @@ def check_method(
             if chosen_for_xla and (number == 0 or xla == "all"):
                 properties.compiled(subject, method, xs, target, "xla")
             if method.propagates_relevance:
-                for variant in _variants(name, chosen):
+                for variant in choices.variants(name, chosen):
                     properties.accounts(subject, variant, xs, target)
             rectifies = "tanh" not in subject.name
             if method.rules is None and not (rectifies and method.relu != "gradient"):
@@ -250,8 +251,8 @@ def _quietly() -> Iterator[None]:
 
 
 def _check(subject: Subject, xla: XLA, thorough: bool) -> None:
-    xs, target = _check_claims_and_accounts(subject, _of_relevance(thorough))
-    families = _one_of_families()
+    xs, target = _check_claims_and_accounts(subject, choices.of_relevance(thorough))
+    families = choices.one_of_families()
     properties.predicted(subject, xs)
     properties.untouched(subject, families, xs)
     properties.saved_and_loaded(subject, xs, target)
@@ -260,7 +261,7 @@ def _check(subject: Subject, xla: XLA, thorough: bool) -> None:
     properties.compiled(subject, running.method_of("lrp_epsilon"), xs, target, "compiled")
     if xla == "none":
         return
-    for method in families if xla == "one" else _all_methods(xs):
+    for method in families if xla == "one" else choices.examples(xs).values():
         properties.compiled(subject, method, xs, target, "xla")
 
 
@@ -280,51 +281,9 @@ def _check_claims_and_accounts(
 
 def _check_masks(subject: Subject) -> None:
     subject.prepare()
-    for method in _one_of_families():
+    for method in choices.one_of_families():
         if method.sampler is None:  # others fill the padding with values
             properties.masks(subject, method)
-
-
-def _variants(name: str, parameters: Mapping[str, Any] = {}) -> Iterator[Method]:  # noqa: B006
-    """Yield a method, and with it every value of `bias` and of `gates` that it takes."""
-    yield running.method_of(name, **parameters)
-    taken = {
-        parameter: values[1:]
-        for parameter, values in (("bias", BIASES), ("gates", GATES))
-        if running.takes(name, parameter) and parameter not in parameters
-    }
-    for values in zip(*taken.values(), strict=True):  # two values of each, at once
-        yield running.method_of(name, **parameters, **dict(zip(taken, values, strict=True)))
-
-
-def _of_relevance(thorough: bool) -> Iterator[Method]:
-    """Yield every registered method of relevance, with biases and gates in turn, or in all ways."""
-    names = [name for name in methods if name not in cases.PARAMETERS]
-    for turn, name in enumerate(n for n in names if running.method_of(n).propagates_relevance):
-        variants = list(_variants(name))
-        yield from variants if thorough else [variants[turn % len(variants)]]
-
-
-def _all_methods(xs: Sequence[np.ndarray]) -> Iterator[Method]:
-    for name in methods:
-        yield running.method_of(name, **cases.PARAMETERS.get(name, lambda xs: {})(xs))
-
-
-def _first_of_families(names: Iterable[str]) -> dict[str, str]:
-    """Return the first registered method of each family by its name."""
-    first: dict[str, str] = {}
-    xs = [np.zeros((1, 1))]
-    for name in names:
-        parameters = cases.PARAMETERS.get(name, lambda xs: {})(xs)
-        first.setdefault(running.family(running.method_of(name, **parameters)), name)
-    return first
-
-
-def _one_of_families() -> list[Method]:
-    names = _first_of_families(methods).values()
-    return [
-        running.method_of(name, **cases.PARAMETERS.get(name, lambda xs: {})([])) for name in names
-    ]
 
 
 def _assert_configuration(layer: keras.layers.Layer) -> None:
@@ -344,77 +303,6 @@ def _assert_configuration(layer: keras.layers.Layer) -> None:
         )
 
 
-def _new_cell(cell: Any) -> Any:
-    new: Any = in_float64(keras.layers.RNN(cell))
-    return new.cell
-
-
-def _assert_protocol(cell: Any, features: int) -> None:
-    """A cell's sizes, states and call are as Keras's protocol has them."""
-    rng = np.random.default_rng(0)
-    x = tf.constant(rng.uniform(-1, 1, (2, features)))
-    states = cell.get_initial_state(batch_size=2)
-    sizes = keras.tree.flatten(cell.state_size)
-    shapes = [tuple(s.shape) for s in keras.tree.flatten(states)]
-    name = f"{cell.name}: expected"
-    if shapes != [(2, size) for size in sizes]:
-        raise AssertionError(
-            f"{name} get_initial_state(2) to have the sizes of state_size, {sizes}. "
-            f"Received: {shapes}"
-        )
-    output, new_states = cell(x, states)
-    size = getattr(cell, "output_size", output.shape[-1])
-    if tuple(output.shape) != (2, size):
-        raise AssertionError(
-            f"{name} an output of shape (batch, output_size) = (2, {size}). "
-            f"Received: {tuple(output.shape)}"
-        )
-    new_shapes = [tuple(s.shape) for s in keras.tree.flatten(new_states)]
-    if new_shapes != shapes:
-        raise AssertionError(f"{name} new states of shapes {shapes}. Received: {new_shapes}")
-    if isinstance(cell, ExplainableCell):
-        steps = tf.stack([x, x], 1)
-        for projected, alone in zip(
-            keras.tree.flatten(cell.project(steps)),
-            keras.tree.flatten(cell.project(x)),
-            strict=True,
-        ):
-            if tf.is_tensor(projected):
-                what = f"{name} project of all steps at once to be that of each step"
-                assert_close(projected[:, 1], alone, TOLERANCE, what)
-
-
-def _assert_forms(cell: Any, shape: tuple[int, int], draw: Draw) -> None:
-    """A cell is the same in a loop and unrolled, and backwards as of the reversed sequence."""
-
-    def subject(**options: Any) -> Subject:
-        layer = keras.layers.RNN(_new_cell(cell), **options)
-        return around(layer, shape, name=f"{cell.name} in RNN", draw=draw)
-
-    loop = subject()
-    xs, target = loop.prepare()
-    properties.compiled(loop, running.method_of("lrp_epsilon"), xs, target, "compiled")
-    for method in (running.method_of("gradient"), running.method_of("lrp_epsilon")):
-        expected = running.run(loop.model, method, xs, target)
-        for form in ({"unroll": True}, {"go_backwards": True}):
-            other = subject(**form)
-            other.model.set_weights(loop.model.get_weights())
-            turn = slice(None, None, -1 if "go_backwards" in form else 1)
-            found = running.run(other.model, method, [x[:, turn] for x in xs], target)
-            what = f"{cell.name}: expected {method.name} to be the same with {form}"
-            assert_close(found.relevance[0][:, turn], expected.relevance[0], TOLERANCE, what)
-
-
-def _assert_same(
-    actual: Subject, expected: Subject, xs: Sequence[np.ndarray], target: np.ndarray, how: str
-) -> None:
-    for method in (running.method_of("gradient"), running.method_of("lrp_epsilon")):
-        a = running.run(actual.model, method, xs, target)
-        b = running.run(expected.model, method, xs, target)
-        for x, y in zip([a.logits, *a.relevance], [b.logits, *b.relevance], strict=True):
-            assert_close(x, y, TOLERANCE, f"{actual.name}: expected {method.name} {how}")
-
-
 def _small(name: str) -> dict[str, int]:
     return {
         width: min(full, 5 + i % 3)
@@ -427,35 +315,3 @@ def _draw_open(variable: keras.Variable, rng: np.random.Generator) -> np.ndarray
     if variable.name in ("bias", "feedback_bias"):
         return rng.normal(-2.0, 1.5, variable.shape)
     return draw_weight(variable, rng)
-
-
-def _subjects_of_methods() -> Iterator[Subject]:
-    K = keras.layers
-
-    def made(name: str, xs: list[Any], features: Any, **more: Any) -> Subject:
-        model = keras.Model(given(xs), K.Dense(3)(features))
-        return Subject(name, model, model, more.pop("vocabularies", [None] * len(xs)), **more)
-
-    x = keras.Input((3, 3))
-    h = K.Bidirectional(K.GRU(2, return_sequences=True, activation="relu"))(x)
-    yield made("a recurrent model", [x], K.LSTM(2, unroll=True)(K.Dense(3, activation="relu")(h)))
-    x = keras.Input((5, 4, 2))
-    h = K.Conv2D(3, 2, activation="relu")(K.BatchNormalization()(x))
-    h = K.AveragePooling2D(2, padding="same")(h)
-    h = K.MaxPooling2D(2, padding="same")(K.Conv2D(3, 2, activation="softplus", padding="same")(h))
-    yield made("a convolutional model", [x], K.Dense(4, activation="relu")(K.Flatten()(h)))
-    x, y = keras.Input((4,)), keras.Input((4,))
-    h, g = K.Dense(3, activation="tanh")(x), K.Dense(3, activation="softplus")(y)
-    merged = [K.Add()([h, g]), K.Multiply()([h, g]), y]
-    yield made("a tanh model of two inputs", [x, y], K.Concatenate()(merged))
-    tokens = keras.Input((4,), dtype="int32")
-    vectors = K.Embedding(5, 3)(tokens)
-    logits = K.Dense(3)(K.SimpleRNN(3)(vectors))
-    yield Subject(
-        "a tanh model of tokens",
-        keras.Model(tokens, logits),
-        keras.Model(tokens, logits),
-        [5],
-        keras.Model(tokens, vectors),
-        keras.Model(vectors, logits),
-    )

@@ -228,6 +228,17 @@ def untouched(subject: Subject, methods: Iterable[Method], xs: Sequence[np.ndarr
             )
 
 
+def same(
+    subject: Subject, expected: Subject, xs: Sequence[np.ndarray], target: np.ndarray, how: str
+) -> None:
+    """A model of the same weights is explained as another."""
+    for method in _two():
+        a = run(subject.model, method, xs, target)
+        b = run(expected.model, method, xs, target)
+        for x, y in zip([a.logits, *a.relevance], [b.logits, *b.relevance], strict=True):
+            assert_close(x, y, TOLERANCE, f"{subject.name}: expected {method.name} {how}")
+
+
 def masks(subject: Subject, method: Method, padding: int = 2) -> None:
     """Masked steps take no relevance and are read by nothing; steps of padding change nothing.
 

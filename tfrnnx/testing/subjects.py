@@ -237,3 +237,36 @@ def around_sequences(
         outputs = keras.layers.GlobalAveragePooling1D()(outputs)
     model = keras.Model(given(xs), keras.layers.Dense(CLASSES)(outputs))
     return Subject(f"{name}, with masks", model, model, [None] * len(xs), draw=draw)
+
+
+def of_methods() -> Iterator[Subject]:
+    """Yield the models that methods are checked on; without ReLUs where the name says tanh."""
+    K = keras.layers
+
+    def made(name: str, xs: list[Any], features: Any, **more: Any) -> Subject:
+        model = keras.Model(given(xs), K.Dense(3)(features))
+        return Subject(name, model, model, more.pop("vocabularies", [None] * len(xs)), **more)
+
+    x = keras.Input((3, 3))
+    h = K.Bidirectional(K.GRU(2, return_sequences=True, activation="relu"))(x)
+    yield made("a recurrent model", [x], K.LSTM(2, unroll=True)(K.Dense(3, activation="relu")(h)))
+    x = keras.Input((5, 4, 2))
+    h = K.Conv2D(3, 2, activation="relu")(K.BatchNormalization()(x))
+    h = K.AveragePooling2D(2, padding="same")(h)
+    h = K.MaxPooling2D(2, padding="same")(K.Conv2D(3, 2, activation="softplus", padding="same")(h))
+    yield made("a convolutional model", [x], K.Dense(4, activation="relu")(K.Flatten()(h)))
+    x, y = keras.Input((4,)), keras.Input((4,))
+    h, g = K.Dense(3, activation="tanh")(x), K.Dense(3, activation="softplus")(y)
+    merged = [K.Add()([h, g]), K.Multiply()([h, g]), y]
+    yield made("a tanh model of two inputs", [x, y], K.Concatenate()(merged))
+    tokens = keras.Input((4,), dtype="int32")
+    vectors = K.Embedding(5, 3)(tokens)
+    logits = K.Dense(3)(K.SimpleRNN(3)(vectors))
+    yield Subject(
+        "a tanh model of tokens",
+        keras.Model(tokens, logits),
+        keras.Model(tokens, logits),
+        [5],
+        keras.Model(tokens, vectors),
+        keras.Model(vectors, logits),
+    )

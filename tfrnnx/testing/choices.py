@@ -1,0 +1,60 @@
+"""Which methods the checks run: every registered one, or one of each family."""
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tfrnnx.propagation.methods import BIASES, GATES, Method, methods
+from tfrnnx.testing import cases, running
+
+
+def example(name: str, xs: Sequence[np.ndarray] = (np.zeros((1, 1)),)) -> Method | None:
+    """Return a method with parameters of its case, or its defaults; None where it has neither."""
+    if name in cases.PARAMETERS:
+        return running.method_of(name, **cases.PARAMETERS[name](xs))
+    parameters = inspect.signature(methods[name]).parameters.values()
+    if any(p.default is p.empty for p in parameters):
+        return None
+    return running.method_of(name)
+
+
+def examples(xs: Sequence[np.ndarray] = (np.zeros((1, 1)),)) -> dict[str, Method]:
+    """Return every registered method that `example` knows, by its name."""
+    made = {name: example(name, xs) for name in methods}
+    return {name: method for name, method in made.items() if method is not None}
+
+
+def variants(name: str, parameters: Mapping[str, Any]) -> Iterator[Method]:
+    """Yield a method with these parameters, and with every other value of `bias` and `gates`."""
+    yield running.method_of(name, **parameters)
+    taken = {
+        parameter: values[1:]
+        for parameter, values in (("bias", BIASES), ("gates", GATES))
+        if running.takes(name, parameter) and parameter not in parameters
+    }
+    for values in zip(*taken.values(), strict=True):  # two values of each, at once
+        yield running.method_of(name, **parameters, **dict(zip(taken, values, strict=True)))
+
+
+def of_relevance(thorough: bool) -> Iterator[Method]:
+    """Yield every registered method of relevance, with biases and gates in turn, or in all ways."""
+    names = [n for n, m in examples().items() if m.propagates_relevance]
+    for turn, name in enumerate(names):
+        every = list(variants(name, cases.PARAMETERS.get(name, lambda xs: {})([])))
+        yield from every if thorough else [every[turn % len(every)]]
+
+
+def first_of_families() -> dict[str, str]:
+    """Return the name of the first registered method of each family."""
+    first: dict[str, str] = {}
+    for name, method in examples().items():
+        first.setdefault(running.family(method), name)
+    return first
+
+
+def one_of_families() -> list[Method]:
+    """Return the first registered method of each family."""
+    made = examples()
+    return [made[name] for name in first_of_families().values()]

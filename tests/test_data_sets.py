@@ -279,7 +279,7 @@ def test_with_a_network_tfds_downloads(tfds_dir, monkeypatch):
     monkeypatch.setattr(preparation, "why_unreachable", asked.append)
     monkeypatch.setattr(preparation, "prepare", lambda *args: asked.append(args))
     monkeypatch.setattr(tfds_sets, "_read", lambda builder_class, folder: (builder_class, folder))
-    builder_class, folder = load("mnist")
+    builder_class, folder = datasets["mnist"](None)
     assert folder == tfds_dir and builder_class.name == "mnist"
     assert asked == [
         f"https://storage.googleapis.com/cvdf-datasets/mnist/{NAMES[0]}",

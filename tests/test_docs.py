@@ -52,9 +52,10 @@ def test_the_code_of_the_guide_runs():
 
 @pytest.fixture
 def registered(monkeypatch):
-    """What the page on handlers defines; the handler is known for one test alone."""
-    for handlers in (tfrnnx.layer_handlers, tfrnnx.cell_handlers, tfrnnx.activation_handlers):
-        monkeypatch.setattr(handlers, "_entries", dict(handlers._entries))
+    """What the page defines; what it registers is known for one test alone."""
+    for name in ("layer_handlers", "cell_handlers", "activation_handlers", "methods"):
+        registry = getattr(tfrnnx, name)
+        monkeypatch.setattr(registry, "_entries", dict(registry._entries))
     return run_code_of("extending.md")
 
 

@@ -145,7 +145,7 @@ def test_tables_and_verdicts_are_printed(quick):
     home, out = quick
     text = (home / "study" / "results.md").read_text()
     assert text in out
-    assert "| digits   | rlstm   | 145,914    | 0, 1  | " in text
+    assert "| digits     | rlstm     | 145,914      | 0, 1    | " in text
     for claim in ("more explainable at equal accuracy (cosine)", "DTD reacts most"):
         assert claim in text
     assert "deep - shallow" in text and "[" in text
@@ -264,7 +264,7 @@ def test_a_killed_process_is_one_line(tmp_path):
     result = finish(process)
     assert result.code == 1 and result.out == ""
     (line,) = result.err.splitlines()
-    assert re.search("error: .*Received: one that was killed.*the same command goes on", line)
+    assert re.search("error: .*Received: one that was killed.*fewer jobs", line)
     assert not any((cell / "cell.json").exists() for cell in cells)
 
 

@@ -213,9 +213,11 @@ def test_a_layer_is_taught_alone_and_once():
         Twice(), keras.layers.Flatten(), keras.layers.Dense(2, use_bias=False), dtype="float32"
     )
     x = X.astype("float32")
-    relevance, logits, _ = tfrnnx.Explainer(model, "lrp_0").explain(x, TARGETS)
+    explained = tfrnnx.Explainer(model, "lrp_0").explain(x, TARGETS)
     np.testing.assert_allclose(
-        tf.reduce_sum(relevance, (1, 2)), np.asarray(logits)[range(4), TARGETS], rtol=1e-4
+        tf.reduce_sum(explained.relevance, (1, 2)),
+        np.asarray(explained.logits)[range(4), TARGETS],
+        rtol=1e-4,
     )
 
 

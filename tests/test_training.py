@@ -239,7 +239,7 @@ def test_training_stops_when_the_validation_loss_no_longer_falls(data, tmp_path,
 def test_a_diverging_training_is_told_and_can_be_started_over(data, tmp_path):
     config = replace(CONFIG, epochs=1, learning_rate=1e30)
     run = opened(tmp_path, config)
-    with pytest.raises(ConfigError, match=r"diverges in epoch 1; .*--learning_rate"):
+    with pytest.raises(ConfigError, match=r"diverges in epoch 1; .*learning_rate"):
         train(config, data, run, verbose=0)
     assert names(run.folder) == ["config.json", "logs"]
     sane = replace(CONFIG, epochs=1)

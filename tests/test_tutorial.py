@@ -23,7 +23,6 @@ LESS = {
         "--folds=2",
         "--test_sequences=20",
         "--flip_sequences=2",
-        "--jobs=2",
     ],
 }
 

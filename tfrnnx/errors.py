@@ -8,7 +8,6 @@ traceback.
 
 import sys
 import warnings
-from pathlib import Path
 from typing import Self
 
 
@@ -104,8 +103,9 @@ class UnstableWarning(TfrnnxWarning):
 
 def tell(message: str, category: type[TfrnnxWarning]) -> None:
     """Warn at the line, outside of this package, that led here."""
-    package = str(Path(__file__).parent)
+    package = __name__.partition(".")[0]
     frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(package):
+    # By the module, for the constructors of dataclasses are in no file.
+    while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] == package:
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)

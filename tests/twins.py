@@ -1,6 +1,5 @@
 """Keras models and their references, built side by side, layer by layer."""
 
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import keras
@@ -8,20 +7,9 @@ import numpy as np
 import reference_graphs as graphs
 from reference_rules import positive, sigmoid
 
+from tfrnnx.testing.subjects import float64 as in_float64
+
 layers = keras.layers
-
-
-@contextmanager
-def in_float64():
-    """Make what Keras creates float64."""
-    before = keras.config.floatx(), keras.config.dtype_policy()
-    keras.config.set_floatx("float64")
-    keras.config.set_dtype_policy("float64")
-    try:
-        yield
-    finally:
-        keras.config.set_floatx(before[0])
-        keras.config.set_dtype_policy(before[1])
 
 
 def of_float64(layer):

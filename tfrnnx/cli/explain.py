@@ -37,7 +37,7 @@ from tfrnnx.errors import ConfigError, DataError, InputError
 from tfrnnx.explaining.batches import explain_arrays
 from tfrnnx.explaining.explainer import Explainer
 from tfrnnx.explaining.targets import Target
-from tfrnnx.networks.runs import Run
+from tfrnnx.networks.runs import Run, TrainConfig
 from tfrnnx.networks.samples import some_test_sequences
 from tfrnnx.plots.heatmaps import save_figure
 from tfrnnx.plots.inputs import SHOWN, captions_of, heatmaps_of_inputs
@@ -213,7 +213,9 @@ def _given(
     if FLAGS.images:
         return read_sequences(FLAGS.images, tuple(shape[1:])), None, 1, box
     indices = integers("index", FLAGS.index) or []
-    some = some_test_sequences(FLAGS.model, indices, FLAGS.dataset, FLAGS.data_dir)
+    some = some_test_sequences(
+        config or TrainConfig(arch=""), indices, FLAGS.dataset, FLAGS.data_dir
+    )
     return some.x, some.labels, some.items, box if images else None
 
 

@@ -1,14 +1,13 @@
 """Test sequences of the data set that a network was trained on."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from tfrnnx.data import load
 from tfrnnx.errors import InputError
-from tfrnnx.networks.runs import Run, TrainConfig
+from tfrnnx.networks.runs import TrainConfig
 from tfrnnx.networks.training import test_sequences
 
 
@@ -27,24 +26,23 @@ class Samples(NamedTuple):
 
 
 def some_test_sequences(
-    model: str | Path,
+    config: TrainConfig,
     indices: Sequence[int],
     dataset: str | None = None,
     data_dir: str | None = None,
 ) -> Samples:
-    """Return test sequences as the run of a model has them.
+    """Return test sequences as a training run has them.
 
     Args:
-        model: a .keras file or the folder of a training run.
+        config: of the run.
         indices: of the sequences.
-        dataset: a registered one; None is the run's, or digits where the model is of no run.
+        dataset: a registered one, in the place of the run's; None: that.
         data_dir: of the data set.
 
     Raises:
         InputError: for an index that there is not, or none.
         DataError: for a data set that cannot be read.
     """
-    config = Run.of_model(model).read_config() or TrainConfig(arch="")
     data = load(dataset or config.dataset, data_dir)
     if not indices or any(not 0 <= index < len(data.test) for index in indices):
         raise InputError(

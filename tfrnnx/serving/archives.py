@@ -5,34 +5,19 @@ import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 import keras
 import numpy as np
 
+from tfrnnx.explaining.explanation import Explanation
 from tfrnnx.explaining.targets import Target
 
 BATCH = 200  # samples that are explained at once
 
 
-class Explained(Protocol):
-    """What is written down of an explanation: of the input's nest, and of the model's outputs."""
-
-    @property
-    def relevance(self) -> Any:
-        """Of the input's shape."""
-
-    @property
-    def logits(self) -> Any:
-        """The model's outputs."""
-
-    @property
-    def target(self) -> Any:
-        """The explained class of every sample."""
-
-
 def named_arrays(
-    explained: Mapping[str, Explained],
+    explained: Mapping[str, Explanation[Any]],
     outputs: Sequence[str],
     target: Target,
 ) -> dict[str, np.ndarray]:

@@ -119,9 +119,19 @@ STUDY = (
 )
 
 
+@pytest.fixture(scope="module")
+def studies(home, cluster):
+    """What bin/evaluate printed, by the engine: tests may run in any process, in any order."""
+    return {
+        engine: called("evaluate", *STUDY, f"--out=study-{engine}", *chosen, cwd=home)
+        for engine, chosen in engines(cluster).items()
+        if engine != "loud"
+    }
+
+
 @pytest.mark.parametrize("engine", ["local", "ray"])
-def test_a_study(home, engine, cluster):
-    out = called("evaluate", *STUDY, f"--out=study-{engine}", *engines(cluster)[engine], cwd=home)
+def test_a_study(home, engine, studies):
+    out = studies[engine]
     assert "everything" in out and "hit" in out and "mine" in out
     cell = json.loads((home / f"study-{engine}/cells/spikes-everything-1/cell.json").read_text())
     assert set(cell["scores"]) == {"mine", "sa", "random"}
@@ -130,11 +140,11 @@ def test_a_study(home, engine, cluster):
     assert list(study["plugins"]) == ["everything.py"]
 
 
-def test_both_engines_compute_the_same(home):
+def test_both_engines_compute_the_same(home, studies):
     for name in ("everything", "shallow"):
         cells = [
             json.loads((home / f"study-{engine}/cells/spikes-{name}-0/cell.json").read_text())
-            for engine in ("local", "ray")
+            for engine in studies
         ]
         assert cells[0]["scores"].keys() == cells[1]["scores"].keys()
         assert cells[0]["accuracy"] == pytest.approx(cells[1]["accuracy"], abs=0.1)
@@ -153,7 +163,7 @@ def test_without_the_plugin_it_is_named(home):
             assert "everything.py" in done.err and "--plugin" in done.err
 
 
-def test_a_changed_plugin(home, tmp_path):
+def test_a_changed_plugin(home, studies, tmp_path):
     changed = tmp_path / "everything.py"
     changed.write_text(PLUGIN.read_text() + "\n# another comment\n")
     done = run("explain", f"--plugin={changed}", MODEL, "--index=0", "--out=again", cwd=home)

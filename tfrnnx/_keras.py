@@ -48,6 +48,24 @@ def inputs_of(operation: Any) -> list[list[Any]]:
     return [list(node.input_tensors) for node in operation._inbound_nodes]
 
 
+def argument_names(layer: Any) -> Any:
+    """Return the names of the arguments of a layer's `call`.
+
+    `_call_signature`: Keras hands masks on by them; inspecting the method again takes longer.
+    """
+    return layer._call_signature.parameters
+
+
+def arguments_of(layer: Any, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return what a layer is called with, by the names of the arguments of its `call`.
+
+    `_call_signature`, as above. What only a surrounding call may know, such as `training`, is left
+    out where the layer does not take it.
+    """
+    taken = {name: value for name, value in kwargs.items() if name in argument_names(layer)}
+    return dict(layer._call_signature.bind(*args, **taken).arguments)
+
+
 def has_own_call(model: keras.Model) -> bool:
     """Return whether a model is a subclass with a `call` of its own, also behind a weak proxy.
 
@@ -66,12 +84,12 @@ def is_of_keras(thing: Any) -> bool:
 def unused(model: keras.Model) -> Iterator[None]:
     """Have what is inside leave no trace in the layers of a model that it calls.
 
-    `_flatten_layers`, `_inbound_nodes`, `_outbound_nodes`: a layer notes each of its uses, and a
+    `_inbound_nodes`, `_outbound_nodes`: a layer notes each of its uses, and a
     saved model would have them.
     """
     nodes = [
         (layer, list(layer._inbound_nodes), list(layer._outbound_nodes))
-        for layer in _all_layers(model)
+        for layer in layers_of(model)
     ]
     try:
         yield
@@ -80,7 +98,11 @@ def unused(model: keras.Model) -> Iterator[None]:
             layer._inbound_nodes[:], layer._outbound_nodes[:] = inbound, outbound
 
 
-def _all_layers(model: keras.Model) -> Iterable[Any]:
+def layers_of(model: keras.Model) -> Iterable[Any]:
+    """Yield a model and all layers in it, however deep.
+
+    `_flatten_layers`: `model.layers` has those at the top alone.
+    """
     return model._flatten_layers()
 
 

@@ -14,7 +14,7 @@ from tfrnnx.handlers import (
     operations,
     recurrent,
 )
-from tfrnnx.handlers.graph import functional, run_model
+from tfrnnx.handlers.graph import call_model, functional, run_model
 from tfrnnx.handlers.registry import (
     Stepper,
     activation_handlers,
@@ -27,6 +27,7 @@ __all__ = [
     "Stepper",
     "activation_handlers",
     "activations",
+    "call_model",
     "cell_handlers",
     "cells",
     "feedforward",

@@ -12,9 +12,8 @@ from tfrnnx.handlers.registry import (
     ActivationHandler,
     activation_handlers,
     layer_handlers,
-    unsupported,
 )
-from tfrnnx.primitives.scope import mark_positive, scope
+from tfrnnx.primitives.scope import Final, mark_positive, scope
 
 Activation = Callable[[tf.Tensor], tf.Tensor]
 
@@ -28,30 +27,20 @@ def known_of(activation: Activation) -> ActivationHandler:
 
 
 def activated(layer: Any, z: tf.Tensor, activation: Activation | None) -> tf.Tensor:
-    """Return the activation of z; a softmax or sigmoid at the end of the model is looked through.
-
-    Raises:
-        UnsupportedLayerError: for a softmax that is not at the end.
-    """
-    active = scope()
-    assert active is not None
+    """Return the activation of z, which is looked through where it is the model's output."""
     if activation is None:
         return z
-    if active.final and known_of(activation).final:
-        active.record.looked_through.append(active.layer)
-        return z
-    return inside(layer, z, activation)
+    a = inside(layer, z, activation)
+    if known_of(activation).final:
+        active = scope()
+        assert active is not None
+        active.record.activated(Final(a, z, activation, active.layer))
+    return a
 
 
 def inside(layer: Any, z: tf.Tensor, activation: Activation) -> tf.Tensor:
-    """Return the activation of z in the midst of a model.
-
-    Raises:
-        UnsupportedLayerError: for a softmax.
-    """
+    """Return the activation of z in the midst of a model."""
     handler = known_of(activation)
-    if handler.mixes:
-        raise unsupported(layer, f" with {activation.__name__}, elsewhere than at the model's end")
     a = handler.run(z)
     if handler.positive:
         mark_positive(a)

@@ -117,9 +117,11 @@ def _embedding(layer: Any, tokens: tf.Tensor) -> tf.Tensor:
 
 @layer_handlers.register(keras.layers.Masking)
 def _masking(layer: Any, x: tf.Tensor) -> tf.Tensor:
-    valid = tf.reduce_any(x != tf.cast(layer.mask_value, x.dtype), -1, keepdims=True)
-    masked = tf.where(valid, x, primitives.nothing(x))
     active = scope()
     assert active is not None
+    valid = active.record.as_at_x(
+        lambda: tf.reduce_any(x != tf.cast(layer.mask_value, x.dtype), -1, keepdims=True)
+    )
+    masked = tf.where(valid, x, primitives.nothing(x))
     active.record.note(masked, source=active.source, positive=active.positive)
     return masked

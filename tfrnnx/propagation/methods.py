@@ -127,7 +127,7 @@ class Method:
         if self.gates == "prop":
             tell(
                 'gates="prop" divides by the sum of gate and signal, which can vanish: relevance '
-                'can grow without bound. Compare with gates="all" or "half".',
+                'can grow without bound. Compare with gates="all".',
                 UnstableWarning,
             )
 

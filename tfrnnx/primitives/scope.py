@@ -53,12 +53,14 @@ class Facts:
         source: which kind of values of the model's input it has, if it has any.
         tokens: the number of the input of the model whose values, such as tokens, it has.
         mask: that travels with it.
+        attention: whether it is attention weights, made by a softmax.
     """
 
     positive: bool = False
     source: Source | None = None
     tokens: int | None = None
     mask: Any = None
+    attention: bool = False
 
 
 _UNKNOWN = Facts()
@@ -283,6 +285,16 @@ def hidden(sink: tf.Tensor | None) -> Iterator[None]:
 
 
 @contextmanager
+def reading(x: Any) -> Iterator[None]:
+    """Run a map of this tensor, in a layer that reads several."""
+    outer = _scope.get()
+    assert outer is not None
+    its = outer.record.facts(x)
+    with _active(replace(outer, source=its.source, positive=its.positive)):
+        yield
+
+
+@contextmanager
 def _active(inner: Scope) -> Iterator[Scope]:
     token = _scope.set(inner)
     try:
@@ -298,7 +310,9 @@ def mark_moved(inputs: Any, outputs: Any) -> None:
         return
     record = active.record
     facts = [record.facts(x) for x in keras.tree.flatten(inputs) if tf.is_tensor(x)]
-    moved: dict[str, Any] = {"positive": True} if all(its.positive for its in facts) else {}
+    moved: dict[str, Any] = {
+        name: True for name in ("positive", "attention") if all(getattr(its, name) for its in facts)
+    }
     sources = {its.source for its in facts}
     if len(sources) == 1 and None not in sources:
         moved["source"] = sources.pop()
@@ -311,7 +325,16 @@ def mark_moved(inputs: Any, outputs: Any) -> None:
 
 def mark_positive(outputs: Any) -> None:
     """Say that the outputs are >= 0."""
+    _mark(outputs, positive=True)
+
+
+def mark_attention(outputs: Any) -> None:
+    """Say that the outputs are attention weights, which are >= 0."""
+    _mark(outputs, positive=True, attention=True)
+
+
+def _mark(outputs: Any, **known: Any) -> None:
     active = _scope.get()
     if active is not None:
         for x in keras.tree.flatten(outputs):
-            active.record.note(x, positive=True)
+            active.record.note(x, **known)

@@ -7,10 +7,12 @@ handler are refused by name.
 
 from tfrnnx.handlers import (
     activations,
+    attention,
     cells,
     feedforward,
     merging,
     moving,
+    normalization,
     operations,
     recurrent,
 )
@@ -27,6 +29,7 @@ __all__ = [
     "Stepper",
     "activation_handlers",
     "activations",
+    "attention",
     "cell_handlers",
     "cells",
     "feedforward",
@@ -34,6 +37,7 @@ __all__ = [
     "layer_handlers",
     "merging",
     "moving",
+    "normalization",
     "operations",
     "recurrent",
     "run_model",

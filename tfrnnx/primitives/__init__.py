@@ -27,6 +27,7 @@ from tfrnnx.primitives.linear import (
     join,
     signal_of,
 )
+from tfrnnx.primitives.normalization import normalize
 
 __all__ = [
     "Contribution",
@@ -41,6 +42,7 @@ __all__ = [
     "gate",
     "gated",
     "join",
+    "normalize",
     "nothing",
     "product",
     "relu",

@@ -242,13 +242,11 @@ def running(layer: str, inputs: Any, *, final: bool = False) -> Iterator[Scope]:
     outer = _scope.get()
     assert outer is not None
     record = outer.record
-    facts = [record.facts(x) for x in keras.tree.flatten(inputs)]
     sink = None if record.batch is None else record.new_sink(layer, [record.batch])
     inner = replace(
         outer,
         layer=layer,
-        source=next((its.source for its in facts if its.source is not None), None),
-        positive=all(its.positive for its in facts),
+        **_known_of(record, inputs),
         recurrent=False,
         final=outer.final and final,
         sink=sink,
@@ -285,13 +283,21 @@ def hidden(sink: tf.Tensor | None) -> Iterator[None]:
 
 
 @contextmanager
-def reading(x: Any) -> Iterator[None]:
-    """Run a map of this tensor, in a layer that reads several."""
+def reading(*inputs: Any) -> Iterator[None]:
+    """Run a map of these tensors, in a layer that reads others as well."""
     outer = _scope.get()
     assert outer is not None
-    its = outer.record.facts(x)
-    with _active(replace(outer, source=its.source, positive=its.positive)):
+    with _active(replace(outer, **_known_of(outer.record, inputs))):
         yield
+
+
+def _known_of(record: Record, inputs: Any) -> dict[str, Any]:
+    """Return what a scope says of what is read."""
+    facts = [record.facts(x) for x in keras.tree.flatten(inputs)]
+    return {
+        "source": next((its.source for its in facts if its.source is not None), None),
+        "positive": all(its.positive for its in facts),
+    }
 
 
 @contextmanager

@@ -153,12 +153,13 @@ def _multi_head_attention(
     axes = (1,) if grouped else layer.attention_axes
     if grouped:
         k, v = (tf.repeat(x, layer.num_repeats, axis=2) for x in (k, v))
-    by_root = q.shape[-1] ** -0.5
+    # Keras has a short way for the plainest form. It differs where all keys are masked, and in the
+    # digits of the root: TensorFlow casts a number by way of float32.
+    plain = not (layer.dropout > 0 or return_attention_scores or q.shape.rank != 4)
+    by_root = (tf if plain else keras.ops).cast(q.shape[-1] ** -0.5, q.dtype)
     q = primitives.activate(q, lambda q: by_root * q)
     dot, combine = _equations(q.shape.rank, axes)
     scores = primitives.bilinear(dot, q, k)
-    # Keras has a short way for the plainest form, which differs where all keys are masked.
-    plain = not (layer.dropout > 0 or return_attention_scores or q.shape.rank != 4)
     weights = _weights(scores, valid, len(axes), plain)
     heads = primitives.bilinear(combine, weights, v)
     if dense["gate"] is not None:

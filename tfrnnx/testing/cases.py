@@ -270,7 +270,8 @@ LAYERS: dict[str, list[Case]] = {
     ),
     "Softmax": [
         Case(lambda: K.Softmax(), (3,), last=True),
-        *_of(SEQUENCE, lambda: K.Softmax()),
+        # Keras takes no masks of steps.
+        Case(lambda: K.Softmax(), SEQUENCE, masks=False),
         Case(lambda: K.Softmax(axis=1), SEQUENCE, masks=False),
     ],
     "SpatialDropout1D": _of(SEQUENCE, lambda: K.SpatialDropout1D(0.1)),

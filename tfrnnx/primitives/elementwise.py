@@ -247,7 +247,9 @@ def affine(x: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
     return explained(x, *ending.inputs)
 
 
-def weighted_sum(x: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+def weighted_sum(
+    x: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor], epsilon: float | None = None
+) -> tf.Tensor:
     """Return a linear function of x with constant weights >= 0, such as an average.
 
     Relevance is split in proportion to what the inputs add: R_i = x_i w_ik / (z_k + ε sign) R_k;
@@ -256,6 +258,7 @@ def weighted_sum(x: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor]) -> tf
     Args:
         x: floats.
         function: linear in x, with weights that depend on nothing else.
+        epsilon: the stabilizer where the rule counts values. None: that of sums.
     """
     active = relevance_scope()
     if active is None:
@@ -264,7 +267,9 @@ def weighted_sum(x: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor]) -> tf
     needs_positive = active.rule().terms.needs_positive
     if needs_positive and not active.positive and active.source is None:
         active.record.negative_inputs.append(active.layer)
-    ending, epsilon = Ending.of(active), _epsilon(active)
+    ending = Ending.of(active)
+    if epsilon is None or not active.rule().terms.counts_values:
+        epsilon = _epsilon(active)
 
     @tf.custom_gradient
     def explained(*inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:

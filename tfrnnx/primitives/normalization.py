@@ -47,7 +47,7 @@ def normalize(
     passes = (
         active.method.attention == "attnlrp" or not terms.counts_values or terms.box is not None
     )
-    takes = active.method.bias == "absorb"
+    takes = active.method.bias != "ignore"
 
     @tf.custom_gradient
     def explained(*inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:

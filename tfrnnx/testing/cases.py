@@ -232,13 +232,13 @@ LAYERS: dict[str, list[Case]] = {
     "MultiHeadAttention": [
         Case(lambda: K.MultiHeadAttention(2, 2), FEW_STEPS, 2, apart=True),
         Case(
-            lambda: K.MultiHeadAttention(2, 2, 3, dropout=0.1, output_shape=(2, 2)),
+            lambda: K.MultiHeadAttention(2, 2, 3, dropout=0.1, output_shape=5),
             FEW_STEPS,
             3,
             apart=True,
         ),
         Case(
-            lambda: K.MultiHeadAttention(2, 2, use_bias=False, attention_axes=(1, 2)),
+            lambda: K.MultiHeadAttention(1, 2, None, 0.0, False, (2, 2), (1, 2)),
             (2, 2, 3),
             2,
             apart=True,

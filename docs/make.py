@@ -30,6 +30,7 @@ from tfrnnx.primitives.scope import scope
 from tfrnnx.propagation.methods import Method, rules
 from tfrnnx.testing import cases
 from tfrnnx.testing.cases import Case
+from tfrnnx.testing.subjects import applied
 
 FOLDER = Path(__file__).resolve().parent
 _numbers = itertools.count()
@@ -40,6 +41,8 @@ OPERATIONS = {
     "dense": "linear map",
     "contribution": "linear map",
     "affine": "scale and offset",
+    "normalize": "normalisation",
+    "bilinear": "product of tensors",
     "weighted_sum": "average",
     "add": "sum",
     "product": "product",
@@ -106,7 +109,7 @@ def look_at(name: str, case: Case) -> Row:
     if case.vocabulary is None:
         x = keras.Input(case.shape)
         read = [before(case.shape[-1])(x) for _ in range(max(1, case.inputs))]
-        model = keras.Model(x, call(read if case.inputs else read[0]))
+        model = keras.Model(x, applied(call, read, case.inputs, case.apart))
         value = tf.constant(rng.uniform(-1, 1, (1, *case.shape)), tf.float32)
     else:
         x = keras.Input(case.shape, dtype="int32")
@@ -153,10 +156,10 @@ def cell(row: Row, method: Method) -> str:
         return rules.recurrent.name
     if "dense" in row.used:
         return rules.dense.name
-    if "affine" in row.used:
+    if {"affine", "normalize"} & row.used:
         passes = method.bias == "distribute" or not terms.counts_values
         return "passes" if passes else "in proportion"
-    if {"weighted_sum", "add"} & row.used:
+    if {"weighted_sum", "add", "bilinear"} & row.used:
         return "in proportion" if terms.counts_values else "evenly"
     if "product" in row.used:
         return "evenly"

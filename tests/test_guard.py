@@ -5,18 +5,15 @@ import warnings
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras.layers import (
     GRU,
     LSTM,
     Activation,
-    Concatenate,
     Dense,
     Embedding,
     Flatten,
     GlobalAveragePooling1D,
     Input,
-    Lambda,
     Masking,
     Multiply,
     TimeDistributed,
@@ -53,7 +50,7 @@ def test_a_shared_softmax_is_looked_through_at_the_end_alone():
     z = Dense(3)(inner)
     model = keras.Model(x, softmax(z))
     x = samples(2, (3,))
-    assert_close(logits_of(model, x), keras.Model(model.inputs, z)(x))
+    assert_close(logits_of(model, x), keras.Model(model.input, z)(x))
 
 
 def test_a_probability_that_feeds_another_head_stays_one_there():
@@ -64,7 +61,7 @@ def test_a_probability_that_feeds_another_head_stays_one_there():
     model = keras.Model(x, [probability, other])
     x = samples(2, (3,))
     first, second = logits_of(model, x, target=tfrnnx.Target(output=0))
-    expected = keras.Model(model.inputs, [z, other])(x)
+    expected = keras.Model(model.input, [z, other])(x)
     assert_close(first, expected[0])
     assert_close(second, expected[1])
 
@@ -90,32 +87,45 @@ def test_steps_are_looked_through():
     assert_close(found, values @ kernel + bias)
 
 
-def masked_by_keras():
-    """Models with masks that travel, by how they are lost, kept or read."""
-    x = Input((5, 3), dtype="float64")
-    masked = Masking()(x)
-    state = Dense(2)(x[:, 0])
-    yield "initial state", x, GRU(2)(masked, initial_state=state)
-    yield "initial state, sequences", x, LSTM(2)(
-        GRU(2, return_sequences=True)(masked, initial_state=state)
-    )
-    gate = Dense(3, activation="sigmoid")(x)
-    yield "product, one masked", x, Flatten()(Multiply()([masked, gate]))
-    yield "product, both masked", x, GRU(2)(Multiply()([masked, Masking(0.5)(x)]))
-    yield "given", x, GRU(2)(x, mask=keras.ops.any(keras.ops.not_equal(x, 0.0), -1))
-    yield "average", x, GlobalAveragePooling1D()(masked)
-    words = Input((3, 4), dtype="int32")
-    vectors = Embedding(6, 3, mask_zero=True)(words)
-    yield "words of sentences", words, Flatten()(TimeDistributed(GRU(2))(vectors))
-    inner = keras.Sequential([Input((4, 3), dtype="float64"), LSTM(2)])
-    yield "model inside", words, Flatten()(TimeDistributed(inner)(vectors))
+def with_state(x):
+    masked, state = Masking()(x), Dense(2)(x[:, 0])
+    return GRU(2)(masked, initial_state=state)
 
 
-@pytest.mark.parametrize("name", [name for name, *_ in masked_by_keras()])
+def with_state_and_steps(x):
+    masked, state = Masking()(x), Dense(2)(x[:, 0])
+    return LSTM(2)(GRU(2, return_sequences=True)(masked, initial_state=state))
+
+
+def words_of_sentences(read):
+    def model(words):
+        return Flatten()(TimeDistributed(read)(Embedding(6, 3, mask_zero=True)(words)))
+
+    return model
+
+
+def a_model():
+    return keras.Sequential([Input((4, 3), dtype="float64"), LSTM(2)])
+
+
+MASKED = {
+    "initial state": with_state,
+    "initial state, sequences": with_state_and_steps,
+    "product, one masked": lambda x: Flatten()(Multiply()([Masking()(x), Dense(3)(x)])),
+    "product, both masked": lambda x: GRU(2)(Multiply()([Masking()(x), Masking(0.5)(x)])),
+    "given": lambda x: GRU(2)(x, mask=keras.ops.any(keras.ops.not_equal(x, 0.0), -1)),
+    "average": lambda x: GlobalAveragePooling1D()(Masking()(x)),
+    "words of sentences": lambda words: words_of_sentences(GRU(2))(words),
+    "words, by a model": lambda words: words_of_sentences(a_model())(words),
+}
+
+
+@pytest.mark.parametrize("name", MASKED)
 def test_masks_travel_as_in_keras(name):
-    x, y = next((x, y) for n, x, y in masked_by_keras() if n == name)
-    model = keras.Model(x, Dense(2)(y))
-    if x.dtype == "int32":
+    words = name.startswith("words")
+    x = Input((3, 4), dtype="int32") if words else Input((5, 3), dtype="float64")
+    model = keras.Model(x, Dense(2)(MASKED[name](x)))
+    if words:
         values = np.array([[[1, 2, 0, 0], [3, 0, 4, 5], [0, 0, 0, 0]]] * 2)
     else:
         values = samples(2, (5, 3))
@@ -236,7 +246,7 @@ def test_relevance_that_is_not_finite(method):
 def test_growth_is_told_with_a_setting_that_works():
     keras.utils.set_random_seed(1)
     x = Input((60, 3), dtype="float64")
-    model = keras.Model(x, Dense(2)(GRU(8)(GRU(8, return_sequences=True)(x))))
+    model = keras.Model(x, Dense(2)(GRU(32)(GRU(32, return_sequences=True)(x))))
     values = samples(3, (60, 3))
     with pytest.warns(UnstableWarning, match="Relevance grew to .* times") as caught:
         tfrnnx.explain(model, values, "lrp_epsilon", gates="half")

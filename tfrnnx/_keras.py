@@ -112,3 +112,26 @@ def build_shapes(model: keras.Model) -> dict[str, Any]:
     `_build_shapes_dict`: such a model says nowhere else what it takes.
     """
     return getattr(model, "_build_shapes_dict", None) or {}
+
+
+def projections_of(attention: Any) -> dict[str, Any]:
+    """Return the `EinsumDense` layers of an attention layer of heads, by what they make.
+
+    `_query_dense` and the like: `GroupQueryAttention` has no public names for them, and no layer
+    has one for its gates, which are None where Keras has none.
+    """
+    names = {name: f"_{name}_dense" for name in ("query", "key", "value", "output")}
+    projections = {name: getattr(attention, private) for name, private in names.items()}
+    return {**projections, "gate": getattr(attention, "_gate_dense", None)}
+
+
+def attention_mask_of(attention: Any, *given: Any) -> Any:
+    """Return which queries of an attention layer of heads read which keys, or None.
+
+    `_compute_attention_mask`: it knows of causal masks and of windows that slide.
+
+    Args:
+        attention: the layer.
+        *given: query, value, query_mask, value_mask, key_mask, attention_mask, use_causal_mask.
+    """
+    return attention._compute_attention_mask(*given)

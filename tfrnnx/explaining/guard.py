@@ -175,11 +175,17 @@ def refuse_relevance(graph: keras.Model, method: Method, question: Question) -> 
             layer = path
     place = f"below layer {layer!r}" if layer is not None else "at the output"
     raise NotFiniteError(
-        f"Expected finite relevance. Received: NaN or Inf {place} under {_rules_said(method)}; use "
-        "a greater epsilon=, or the method lrp_z_plus or lrp_alpha_beta"
+        f"Expected finite relevance. Received: NaN or Inf {place} under {_rules_said(method)}; "
+        f"{_advice(method)}"
         if method.propagates_relevance
         else f"Expected finite gradients. Received: NaN or Inf {place}"
     )
+
+
+def _advice(method: Method) -> str:
+    if method.gates != "all":
+        return 'use gates="all"'
+    return "use a greater epsilon=, or the method lrp_z_plus or lrp_alpha_beta"
 
 
 def _rules_said(method: Method) -> str:

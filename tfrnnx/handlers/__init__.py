@@ -7,10 +7,12 @@ handler are refused by name.
 
 from tfrnnx.handlers import (
     activations,
+    attention,
     cells,
     feedforward,
     merging,
     moving,
+    normalization,
     operations,
     recurrent,
 )
@@ -27,6 +29,7 @@ __all__ = [
     "Stepper",
     "activation_handlers",
     "activations",
+    "attention",
     "call_model",
     "cell_handlers",
     "cells",
@@ -35,6 +38,7 @@ __all__ = [
     "layer_handlers",
     "merging",
     "moving",
+    "normalization",
     "operations",
     "recurrent",
     "run_model",

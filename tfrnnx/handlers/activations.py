@@ -54,6 +54,7 @@ def _elementwise(function: Activation) -> Activation:
 for _function, _facts in {
     keras.activations.exponential: {"positive": True},
     keras.activations.hard_sigmoid: {"fraction": True},
+    keras.activations.log_softmax: {"final": True},
     keras.activations.sigmoid: {"fraction": True, "final": True},
     keras.activations.softplus: {"positive": True},
 }.items():
@@ -71,11 +72,19 @@ def _relu6(z: tf.Tensor) -> tf.Tensor:
 
 
 @activation_handlers.register(keras.activations.linear)
-@activation_handlers.register(keras.activations.softmax, final=True, mixes=True)
-@activation_handlers.register(keras.activations.log_softmax, final=True, mixes=True)
-def _as_it_is(z: tf.Tensor) -> tf.Tensor:
-    """What a softmax is where it is looked through."""
+def _linear(z: tf.Tensor) -> tf.Tensor:
     return z
+
+
+@activation_handlers.register(keras.activations.softmax, fraction=True, final=True)
+def _softmax(z: tf.Tensor) -> tf.Tensor:
+    return primitives.softmax(z, keras.activations.softmax)
+
+
+@activation_handlers.register(keras.activations.glu)
+def _glu(z: tf.Tensor) -> tf.Tensor:
+    signal, opening = tf.split(z, 2, -1)
+    return primitives.gate(primitives.activate(opening, tf.sigmoid), signal)
 
 
 @layer_handlers.register(keras.layers.Activation)
@@ -84,8 +93,12 @@ def _activation_layer(layer: Any, z: tf.Tensor) -> tf.Tensor:
 
 
 @layer_handlers.register(keras.layers.Softmax)
-def _softmax_layer(layer: Any, z: tf.Tensor) -> tf.Tensor:
-    return activated(layer, z, keras.activations.softmax)
+def _softmax_layer(layer: Any, z: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
+    axes = [axis % z.shape.rank for axis in keras.tree.flatten(layer.axis)]
+    if mask is None and axes == [z.shape.rank - 1]:
+        return activated(layer, z, keras.activations.softmax)
+    valid = mask if mask is None or mask.dtype.is_bool else mask > 0.5
+    return primitives.softmax(z, lambda z: layer.call(z, mask), axes, valid)
 
 
 @layer_handlers.register(keras.layers.ReLU)

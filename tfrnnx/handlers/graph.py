@@ -54,7 +54,7 @@ def _run_layer(layer: Any, path: str, args: tuple, kwargs: dict[str, Any]) -> An
                 accepted = _accepted(layer, handler, kwargs, handed)
                 outputs = handler.run(layer, *args, **accepted)
             _mark(layer, handler, inner, inputs, outputs)
-            _note_masks(layer, inputs, outputs, mask, read="mask" in accepted)
+            _note_masks(layer, inputs, outputs, mask, read=_any(accepted.get("mask")))
     record.outputs.setdefault(path, []).append(outputs)
     return outputs
 
@@ -93,20 +93,23 @@ def _masks_of(layer: Any, args: tuple, kwargs: dict[str, Any]) -> tuple[dict[str
         return keras.tree.map_structure(lambda x: record.facts(x).mask, value)
 
     tensors = {name: value for name, value in given.items() if _are_tensors(value)}
-    places = {
-        "mask" if len(tensors) == 1 else f"{name}_mask": value for name, value in tensors.items()
-    }
+    # A functional model has the masks that Keras handed on among the arguments of its layers.
+    first, value = next(iter(given.items()))
+    places = {f"{name}_mask": value for name, value in tensors.items()}
+    if set(tensors) <= {first, "mask"}:
+        places = {"mask": value}
     handed = {
-        place: masks_of(value)
+        place: record.both_masks(given.get(place), masks_of(value))
         for place, value in places.items()
-        if place in names and given.get(place) is None
+        if place in names
     }
-    first = masks_of(next(iter(given.values())))
-    own = handed.get("mask") if given.get("mask") is None else given["mask"]
-    if "mask" in names and not _any(own) and _any(first):
-        # Keras does not hand it on beside other tensors.
-        record.lose_mask(layer.name, next(iter(given.values())))
-    return {name: mask for name, mask in handed.items() if _any(mask)}, own if _any(own) else first
+    arriving = masks_of(value)
+    own = handed.get("mask", given.get("mask"))
+    if "mask" in names and not _any(own) and _any(arriving):
+        record.lose_mask(layer.name, value)  # Keras does not hand it on beside other tensors
+    return {name: mask for name, mask in handed.items() if _any(mask)}, own if _any(
+        own
+    ) else arriving
 
 
 def _are_tensors(value: Any) -> bool:
@@ -166,10 +169,7 @@ def _note_masks(layer: Any, inputs: Any, outputs: Any, mask: Any, read: bool) ->
         return
     made = record.as_at_x(lambda: layer.compute_mask(inputs, mask))
     if isinstance(layer, keras.layers.Embedding | keras.layers.Masking):
-        # It makes a mask whatever it gets: a mask that the caller gave holds beside it.
-        if made is not None and any(mask is given for given in record.given_masks):
-            made = made & mask
-            record.given_masks.append(made)
+        made = record.both_masks(made, mask)  # they make one whatever they get
     for x, its in zip(flat, keras.tree.flatten(made), strict=False):
         if its is not None and record.facts(x).mask is None:
             record.note(x, mask=its, read=read)

@@ -8,6 +8,7 @@ concatenation, maxima) need nothing: their gradient moves relevance where it bel
 """
 
 from tfrnnx.primitives.accounts import constant, nothing
+from tfrnnx.primitives.attention import bilinear, softmax
 from tfrnnx.primitives.elementwise import (
     activate,
     add,
@@ -26,12 +27,14 @@ from tfrnnx.primitives.linear import (
     join,
     signal_of,
 )
+from tfrnnx.primitives.normalization import normalize
 
 __all__ = [
     "Contribution",
     "activate",
     "add",
     "affine",
+    "bilinear",
     "constant",
     "contribution",
     "conv2d",
@@ -39,9 +42,11 @@ __all__ = [
     "gate",
     "gated",
     "join",
+    "normalize",
     "nothing",
     "product",
     "relu",
     "signal_of",
+    "softmax",
     "weighted_sum",
 ]

@@ -12,6 +12,7 @@ from tfrnnx.primitives.pullback import pullback
 from tfrnnx.primitives.scope import (
     Scope,
     Source,
+    mark_attention,
     mark_positive,
     relevance_scope,
     scope,
@@ -160,6 +161,7 @@ def product(*factors: tf.Tensor) -> tf.Tensor:
     """Return the product of tensors of one shape, none of which is a gate.
 
     Relevance is split evenly; in proportion to the factors where the method's `gates` is "prop".
+    Attention weights among other factors take none where its `attention` is "values".
 
     Args:
         *factors: floats, `product(a, b)`; of a list, `product(*tensors)`.
@@ -174,23 +176,29 @@ def product(*factors: tf.Tensor) -> tf.Tensor:
     active = relevance_scope()
     if active is None:
         return z
-    in_proportion = active.method.gates == "prop"
-    denominator = stabilized(_sum(factors), active.method.epsilon)
+    facts = [active.record.facts(x) for x in factors]
+    takers = factors
+    if active.method.attention == "values" and not all(its.attention for its in facts):
+        takers = [x for x, its in zip(factors, facts, strict=True) if not its.attention]
+    in_proportion = active.method.gates == "prop" and len(takers) > 1
+    denominator = stabilized(_sum(takers), active.method.epsilon)
     ending = Ending.of(active)
 
     @tf.custom_gradient
     def explained(*inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
         def backward(relevance: tf.Tensor) -> list[tf.Tensor]:
             if not in_proportion:
-                return ending.complete([relevance / len(factors)] * len(factors))
+                return ending.complete([relevance / len(takers)] * len(takers))
             s = message(relevance, denominator)
-            shares = [s * factor for factor in factors]
+            shares = [s * factor for factor in takers]
             return ending(shares, lambda: relevance - _sum(shares), _evenly(shares))
 
         return z, backward
 
-    a = explained(*factors, *ending.inputs)
-    if all(active.record.facts(x).positive for x in factors):
+    a = explained(*takers, *ending.inputs)
+    if all(its.attention for its in facts):
+        mark_attention(a)
+    if all(its.positive for its in facts):
         mark_positive(a)
     return a
 
@@ -239,7 +247,9 @@ def affine(x: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
     return explained(x, *ending.inputs)
 
 
-def weighted_sum(x: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+def weighted_sum(
+    x: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor], epsilon: float | None = None
+) -> tf.Tensor:
     """Return a linear function of x with constant weights >= 0, such as an average.
 
     Relevance is split in proportion to what the inputs add: R_i = x_i w_ik / (z_k + ε sign) R_k;
@@ -248,6 +258,7 @@ def weighted_sum(x: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor]) -> tf
     Args:
         x: floats.
         function: linear in x, with weights that depend on nothing else.
+        epsilon: the stabilizer where the rule counts values. None: that of sums.
     """
     active = relevance_scope()
     if active is None:
@@ -256,7 +267,9 @@ def weighted_sum(x: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor]) -> tf
     needs_positive = active.rule().terms.needs_positive
     if needs_positive and not active.positive and active.source is None:
         active.record.negative_inputs.append(active.layer)
-    ending, epsilon = Ending.of(active), _epsilon(active)
+    ending = Ending.of(active)
+    if epsilon is None or not active.rule().terms.counts_values:
+        epsilon = _epsilon(active)
 
     @tf.custom_gradient
     def explained(*inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
@@ -266,9 +279,11 @@ def weighted_sum(x: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor]) -> tf
             s = message(relevance, stabilized(total, epsilon))
             arrived = counted * pullback(function, counted, s)
 
-            def spread(lost: tf.Tensor) -> tuple[list[tf.Tensor], None]:
+            def spread(lost: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
                 ones = function(tf.ones_like(counted))
-                return [arrived + pullback(function, counted, message(lost, ones))], None
+                of_all = message(lost, ones)
+                left = lost - of_all * ones  # where all weights are 0
+                return [arrived + pullback(function, counted, of_all)], left
 
             return ending([arrived], lambda: relevance - s * total, spread)
 

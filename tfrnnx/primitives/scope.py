@@ -70,6 +70,7 @@ class Facts:
         tokens: the number of the input of the model whose values, such as tokens, it has.
         mask: that travels with it.
         read: whether a layer that read that mask made it, so that masked steps do not matter.
+        attention: whether it is attention weights, made by a softmax.
     """
 
     positive: bool = False
@@ -77,6 +78,7 @@ class Facts:
     tokens: int | None = None
     mask: Any = None
     read: bool = False
+    attention: bool = False
 
 
 _UNKNOWN = Facts()
@@ -139,6 +141,16 @@ class Record:
         """Note facts of a tensor, beside what is known of it."""
         # Tensors are known by identity, and held so that the identities stay theirs.
         self._facts[id(x)] = (x, replace(self.facts(x), **known))
+
+    def both_masks(self, own: Any, arriving: Any) -> Any:
+        """Return the mask that a model has, and where it is of the caller, that which arrives."""
+        if own is None:
+            return arriving
+        if not any(arriving is given for given in self.given_masks):
+            return own
+        both = tf.logical_and(own, arriving)
+        self.given_masks.append(both)
+        return both
 
     def lose_mask(self, layer: str, inputs: Any) -> None:
         """Note that a mask ends at a layer that does not read it."""
@@ -303,13 +315,11 @@ def running(layer: str, inputs: Any) -> Iterator[Scope]:
     outer = _scope.get()
     assert outer is not None
     record = outer.record
-    facts = [record.facts(x) for x in keras.tree.flatten(inputs)]
     sink = None if record.batch is None else record.new_sink(layer, [record.batch])
     inner = replace(
         outer,
         layer=layer,
-        source=next((its.source for its in facts if its.source is not None), None),
-        positive=all(its.positive for its in facts),
+        **_known_of(record, inputs),
         recurrent=False,
         sink=sink,
     )
@@ -345,6 +355,24 @@ def hidden(sink: tf.Tensor | None) -> Iterator[None]:
 
 
 @contextmanager
+def reading(*inputs: Any) -> Iterator[None]:
+    """Run a map of these tensors, in a layer that reads others as well."""
+    outer = _scope.get()
+    assert outer is not None
+    with _active(replace(outer, **_known_of(outer.record, inputs))):
+        yield
+
+
+def _known_of(record: Record, inputs: Any) -> dict[str, Any]:
+    """Return what a scope says of what is read."""
+    facts = [record.facts(x) for x in keras.tree.flatten(inputs)]
+    return {
+        "source": next((its.source for its in facts if its.source is not None), None),
+        "positive": all(its.positive for its in facts),
+    }
+
+
+@contextmanager
 def _active(inner: Scope) -> Iterator[Scope]:
     token = _scope.set(inner)
     try:
@@ -360,7 +388,9 @@ def mark_moved(inputs: Any, outputs: Any) -> None:
         return
     record = active.record
     facts = [record.facts(x) for x in keras.tree.flatten(inputs) if tf.is_tensor(x)]
-    moved: dict[str, Any] = {"positive": True} if all(its.positive for its in facts) else {}
+    moved: dict[str, Any] = {
+        name: True for name in ("positive", "attention") if all(getattr(its, name) for its in facts)
+    }
     sources = {its.source for its in facts}
     if len(sources) == 1 and None not in sources:
         moved["source"] = sources.pop()
@@ -373,7 +403,16 @@ def mark_moved(inputs: Any, outputs: Any) -> None:
 
 def mark_positive(outputs: Any) -> None:
     """Say that the outputs are >= 0."""
+    _mark(outputs, positive=True)
+
+
+def mark_attention(outputs: Any) -> None:
+    """Say that the outputs are attention weights, which are >= 0."""
+    _mark(outputs, positive=True, attention=True)
+
+
+def _mark(outputs: Any, **known: Any) -> None:
     active = _scope.get()
     if active is not None:
         for x in keras.tree.flatten(outputs):
-            active.record.note(x, positive=True)
+            active.record.note(x, **known)

@@ -27,7 +27,8 @@ class Case:
     Attributes:
         make: returns a new layer, or a function of symbolic tensors.
         shape: of its input, without the batch.
-        inputs: how many of this shape it merges; 0: it reads one, not in a list.
+        inputs: how many of this shape it reads; 0: one, not in a list.
+        apart: whether several are arguments of their own, and not a list.
         vocabulary: how many tokens there are, where it reads tokens.
         last: whether it stands at a model's end alone, where it is looked through.
         masks: whether its masks are checked; None: if it supports them.
@@ -36,6 +37,7 @@ class Case:
     make: Make
     shape: tuple[int, ...]
     inputs: int = 0
+    apart: bool = False
     vocabulary: int | None = None
     last: bool = False
     masks: bool | None = None
@@ -45,6 +47,7 @@ class Case:
         """What `check_layer` is told beside the shape."""
         return {
             "inputs": self.inputs,
+            "apart": self.apart,
             "vocabulary": self.vocabulary,
             "last": self.last,
             "masks": self.masks,
@@ -75,10 +78,21 @@ LAYERS: dict[str, list[Case]] = {
         lambda: K.Activation("softplus"),
         lambda: K.Activation("leaky_relu"),
         lambda: K.Activation("linear"),
+        lambda: K.Activation("softmax"),
+        lambda: K.Activation("log_softmax"),
     ),
     "ActivityRegularization": _of(SEQUENCE, lambda: K.ActivityRegularization(0.1)),
     "Add": [*_merging(lambda: K.Add()), Case(lambda: K.Add(), VECTOR, 3)],
+    "AdditiveAttention": [
+        Case(lambda: K.AdditiveAttention(), FEW_STEPS, 2),
+        Case(lambda: K.AdditiveAttention(use_scale=False), FEW_STEPS, 3),
+    ],
     "AlphaDropout": _of(SEQUENCE, lambda: K.AlphaDropout(0.1)),
+    "Attention": [
+        Case(lambda: K.Attention(), FEW_STEPS, 2),
+        Case(lambda: K.Attention(use_scale=True, score_mode="concat"), FEW_STEPS, 3),
+        Case(lambda: K.Attention(use_scale=True), FEW_STEPS, 2),
+    ],
     "Average": [*_merging(lambda: K.Average()), Case(lambda: K.Average(), VECTOR, 3)],
     "AveragePooling1D": _of(
         SEQUENCE,
@@ -136,6 +150,11 @@ LAYERS: dict[str, list[Case]] = {
         *_of(SEQUENCE, lambda: K.Dense(2), lambda: K.Dense(2, activation="relu")),
         *_of(VECTOR, lambda: K.Dense(5, activation="tanh", use_bias=False)),
     ],
+    "Dot": [
+        Case(lambda: K.Dot(-1), (3, 3), 2, masks=False),
+        Case(lambda: K.Dot(1), VECTOR, 2),
+        Case(lambda: K.Dot((2, 1), normalize=True), (3, 3), 2, masks=False),
+    ],
     "Dropout": _of(SEQUENCE, lambda: K.Dropout(0.1)),
     "ELU": _of(SEQUENCE, lambda: K.ELU(0.7)),
     "Embedding": [Case(lambda: K.Embedding(5, 2), (4,), vocabulary=5)],
@@ -170,6 +189,16 @@ LAYERS: dict[str, list[Case]] = {
         lambda: K.GlobalMaxPooling2D(),
         lambda: K.GlobalMaxPooling2D(keepdims=True),
     ),
+    "GroupNormalization": [
+        # Over all steps, masked ones as well.
+        Case(lambda: K.GroupNormalization(2), (3, 4), masks=False),
+        Case(lambda: K.GroupNormalization(-1, center=False), (3, 4), masks=False),
+        Case(lambda: K.GroupNormalization(3, axis=1, scale=False), (3, 4), masks=False),
+    ],
+    "GroupQueryAttention": [
+        Case(lambda: K.GroupQueryAttention(2, 2, 1), FEW_STEPS, 2, apart=True),
+        Case(lambda: K.GroupQueryAttention(2, 4, 2, use_bias=False), FEW_STEPS, 2, apart=True),
+    ],
     "Identity": _of(SEQUENCE, lambda: K.Identity()),
     "LSTM": [
         *_of(
@@ -178,6 +207,14 @@ LAYERS: dict[str, list[Case]] = {
             lambda: K.LSTM(2, return_sequences=True, activation="relu"),
         ),
         Case(lambda: K.LSTM(2, go_backwards=True, unroll=True), FEW_STEPS, masks=False),
+    ],
+    "LayerNormalization": [
+        *_of(
+            SEQUENCE,
+            lambda: K.LayerNormalization(),
+            lambda: K.LayerNormalization(center=False, epsilon=0.1),
+        ),
+        Case(lambda: K.LayerNormalization(axis=(1, 2), scale=False), SEQUENCE, masks=False),
     ],
     "LeakyReLU": _of(SEQUENCE, lambda: K.LeakyReLU(0.25)),
     # Its mask is that of its values, whatever mask it gets.
@@ -192,9 +229,27 @@ LAYERS: dict[str, list[Case]] = {
         lambda: K.MaxPooling2D(2),
         lambda: K.MaxPooling2D((3, 2), (2, 1), "same"),
     ),
+    "MultiHeadAttention": [
+        Case(lambda: K.MultiHeadAttention(2, 2), FEW_STEPS, 2, apart=True),
+        Case(
+            lambda: K.MultiHeadAttention(2, 2, 3, dropout=0.1, output_shape=5),
+            FEW_STEPS,
+            3,
+            apart=True,
+        ),
+        Case(
+            lambda: K.MultiHeadAttention(1, 2, None, 0.0, False, (2, 2), (1, 2)),
+            (2, 2, 3),
+            2,
+            apart=True,
+        ),
+    ],
     "Multiply": [*_merging(lambda: K.Multiply()), Case(lambda: K.Multiply(), VECTOR, 3)],
     "PReLU": _of(SEQUENCE, lambda: K.PReLU(shared_axes=[1])),
     "Permute": _of(SEQUENCE, lambda: K.Permute((2, 1))),
+    "RMSNormalization": _of(
+        SEQUENCE, lambda: K.RMSNormalization(), lambda: K.RMSNormalization(epsilon=0.1)
+    ),
     "RNN": _of(
         FEW_STEPS,
         lambda: K.RNN(K.SimpleRNNCell(2)),
@@ -213,7 +268,12 @@ LAYERS: dict[str, list[Case]] = {
         lambda: K.SimpleRNN(2),
         lambda: K.SimpleRNN(2, activation="relu", return_sequences=True),
     ),
-    "Softmax": [Case(lambda: K.Softmax(), (3,), last=True)],
+    "Softmax": [
+        Case(lambda: K.Softmax(), (3,), last=True),
+        # Keras takes no masks of steps.
+        Case(lambda: K.Softmax(), SEQUENCE, masks=False),
+        Case(lambda: K.Softmax(axis=1), SEQUENCE, masks=False),
+    ],
     "SpatialDropout1D": _of(SEQUENCE, lambda: K.SpatialDropout1D(0.1)),
     "SpatialDropout2D": _of(IMAGE, lambda: K.SpatialDropout2D(0.1)),
     "Subtract": _merging(lambda: K.Subtract()),
@@ -222,6 +282,10 @@ LAYERS: dict[str, list[Case]] = {
         lambda: K.TimeDistributed(K.Dense(2)),
         lambda: K.TimeDistributed(layers.Dense(2)),
     ),
+    "UnitNormalization": [
+        *_of(SEQUENCE, lambda: K.UnitNormalization()),
+        Case(lambda: K.UnitNormalization(axis=(1, 2)), SEQUENCE, masks=False),
+    ],
     "UpSampling1D": _of(SEQUENCE, lambda: K.UpSampling1D(2)),
     "ZeroPadding1D": _of(SEQUENCE, lambda: K.ZeroPadding1D(2), lambda: K.ZeroPadding1D((0, 1))),
     "ZeroPadding2D": _of(

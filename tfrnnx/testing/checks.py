@@ -37,6 +37,7 @@ def check_layer(
     input_shape: tuple[int, ...],
     *,
     inputs: int = 0,
+    apart: bool = False,
     vocabulary: int | None = None,
     last: bool = False,
     masks: bool | None = None,
@@ -48,16 +49,17 @@ def check_layer(
 
     In small float64 models, where the layer reads the model's input, hidden values of either sign,
     and hidden values >= 0: what is explained is what the layer's own call computes; the gradient
-    is TensorFlow's; under every registered method of relevance, with values of `bias` and `gates`
-    in turn, all relevance is accounted for; outputs that are said to be >= 0 are; the model is the
-    same once saved and loaded, and a sample is explained alone as in its batch; compiled it is as
-    eagerly; masked steps take nothing; and weights and outputs stay as they are.
+    is TensorFlow's; under every registered method of relevance, with values of `bias`, `gates` and
+    `attention` in turn, all relevance is accounted for; outputs that are said to be >= 0 are; the
+    model is the same once saved and loaded, and a sample is explained alone as in its batch;
+    compiled it is as eagerly; masked steps take nothing; and weights and outputs stay as they are.
 
     Args:
         layer: a layer, which is made anew from its configuration; or a function of symbolic
             tensors, such as `keras.ops.relu`.
         input_shape: of what it reads, without the batch; ints.
         inputs: how many inputs of that shape it reads, in a list; 0: one, which is in no list.
+        apart: whether several inputs are arguments of their own, and not a list.
         vocabulary: how many tokens there are, where it reads tokens; None: floats in [-1, 1].
         last: whether it stands at a model's end alone, where it is looked through, as softmax.
         masks: whether masks are checked, with the steps on the input's first axis. None: if the
@@ -65,7 +67,8 @@ def check_layer(
         draw: (weight, a generator) -> an array of the weight's shape. By default of either sign.
         xla: compile with XLA "none" of the methods, "one" of each family (gradients, relevance by
             sign, ...), or "all".
-        thorough: account for relevance with every value of `bias` and `gates` with every method.
+        thorough: account for relevance with every value of `bias`, `gates` and `attention` of
+            every method.
 
     Raises:
         AssertionError: saying what was expected of which layer, where it stood, and what was
@@ -75,7 +78,8 @@ def check_layer(
         >>> tfrnnx.testing.check_layer(tfrnnx.layers.Dense(2), (6, 3), xla="none")
     """
     name = getattr(layer, "name", None) or getattr(layer, "__name__", "layer")
-    facts: dict[str, Any] = {"inputs": inputs, "vocabulary": vocabulary, "last": last}
+    reads: dict[str, Any] = {"inputs": inputs, "apart": apart}
+    facts: dict[str, Any] = {**reads, "vocabulary": vocabulary, "last": last}
     with _quietly(), float64():
         if isinstance(layer, keras.layers.Layer):
             _assert_configuration(layer)
@@ -95,9 +99,7 @@ def check_layer(
             wanted = supported and len(input_shape) == 2 and vocabulary is None and not last
         if wanted:
             its = in_float64(layer)
-            _check_masks(
-                around_sequences(its, input_shape[1:], name=name, inputs=inputs, draw=draw)
-            )
+            _check_masks(around_sequences(its, input_shape[1:], name=name, draw=draw, **reads))
 
 
 def check_cell(
@@ -195,11 +197,11 @@ def check_method(
     """Check that a registered method keeps what every method must.
 
     On small float64 models of dense, convolutional and recurrent layers, of tokens and of several
-    inputs: it explains what the model computes; relevance, with every value of `bias` and `gates`
-    that it takes, is accounted for; of a method of gradients without changed ReLUs the tape's
-    gradient makes the same, of others on models without ReLUs; a sample alone is explained as in
-    its batch, where nothing is drawn; masked steps take nothing; compiled it is as eagerly; and
-    weights and outputs stay as they are.
+    inputs: it explains what the model computes; relevance, with every value of `bias`, `gates` and
+    `attention` that it takes, is accounted for; of a method of gradients without changed ReLUs the
+    tape's gradient makes the same, of others on models without ReLUs; a sample alone is explained
+    as in its batch, where nothing is drawn; masked steps take nothing; compiled it is as eagerly;
+    and weights and outputs stay as they are.
 
     Args:
         name: of the method.

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from reference_rules import (
     affine_part,
+    guard,
     map_parts,
     product_parts,
     relu_gradient,
@@ -164,7 +165,8 @@ class Mean(Node):
     def relevance(self, r, xs, setting):
         is_box = np.full(len(xs[0]), self.parents[0].source == "box")
         rule = setting.rule(self.reads)
-        return [sum_parts(setting, rule, xs[0], self._weights(xs[0]), is_box) @ r]
+        w, epsilon = self._weights(xs[0]), guard(setting)
+        return [sum_parts(setting, rule, xs[0], w, epsilon, is_box) @ r]
 
 
 @dataclass(eq=False)
@@ -185,7 +187,8 @@ class Sum(Node):
         got = np.zeros((len(xs), len(r)))
         for k in range(len(r)):
             x = np.array([x[k] for x in xs])
-            got[:, k] = sum_parts(setting, setting.rule(self.reads), x, w, is_box)[:, 0] * r[k]
+            rule, epsilon = setting.rule(self.reads), guard(setting)
+            got[:, k] = sum_parts(setting, rule, x, w, epsilon, is_box)[:, 0] * r[k]
         return list(got)
 
 

@@ -73,6 +73,34 @@ def convolution_matrix(kernel, shape, strides, padding, dilation, groups=1):
     return matrix.reshape(flat), connected.reshape(flat), (*count, filters)
 
 
+def transposed_matrix(kernel, shape, outputs, strides, padding, dilation):
+    """The transpose of the convolution that makes this input of these outputs.
+
+    Args:
+        kernel: (*size, filters, channels).
+        shape: of the input, (*space, channels).
+        outputs: (*space, filters).
+        strides, padding, dilation: of that convolution.
+
+    Returns:
+        As `convolution_matrix`.
+    """
+    matrix, connected, made = convolution_matrix(kernel, outputs, strides, padding, dilation)
+    assert made == tuple(shape)
+    return matrix.T, connected.T, tuple(outputs)
+
+
+def depthwise_matrix(kernel, shape, strides, padding, dilation):
+    """z[o, c M + m] = Σ_cell x[place(o, cell), c] kernel[cell, c, m], of M filters a channel.
+
+    Returns:
+        As `convolution_matrix`.
+    """
+    *size, channels, multiplier = kernel.shape
+    groups = np.reshape(kernel, (*size, 1, channels * multiplier))
+    return convolution_matrix(groups, shape, strides, padding, dilation, groups=channels)
+
+
 def pooling_windows(shape, size, strides, padding):
     """Return the numbers of the inputs in every output's window, and (places, channels)."""
     *space, channels = shape

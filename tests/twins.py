@@ -201,17 +201,53 @@ def dense(layer, parent):
     return activated([graphs.Linear([parent], shape, None, [w], b, [connected])], layer.activation)
 
 
+def linear(parent, made, bias=0.0, convolution=True):
+    """A linear map; `made`: the matrix, what is connected, and the shape of the outputs."""
+    w, connected, shape = made
+    b = np.broadcast_to(bias, shape).reshape(-1)
+    return graphs.Linear([parent], shape, None, [w], b, [connected], convolution)
+
+
+def form(layer):
+    return layer.strides, layer.padding, layer.dilation_rate
+
+
 def convolution(layer, parent):
-    w, connected, shape = graphs.convolution_matrix(
-        np.asarray(layer.kernel),
-        parent.shape,
-        layer.strides,
-        layer.padding,
-        layer.dilation_rate,
-        layer.groups,
+    made = graphs.convolution_matrix(
+        np.asarray(layer.kernel), parent.shape, *form(layer), layer.groups
     )
-    b = np.broadcast_to(bias_of(layer), shape).reshape(-1)
-    node = graphs.Linear([parent], shape, None, [w], b, [connected], convolution=True)
+    return activated([linear(parent, made, bias_of(layer))], layer.activation)
+
+
+def transposed(layer, parent):
+    outputs = layer.compute_output_shape((1, *parent.shape))[1:]
+    made = graphs.transposed_matrix(np.asarray(layer.kernel), parent.shape, outputs, *form(layer))
+    return activated([linear(parent, made, bias_of(layer))], layer.activation)
+
+
+def depthwise(layer, parent):
+    made = graphs.depthwise_matrix(np.asarray(layer.kernel), parent.shape, *form(layer))
+    return activated([linear(parent, made, bias_of(layer))], layer.activation)
+
+
+def separable(layer, parent):
+    """Each channel apart, and then from channels to filters at every place."""
+    made = graphs.depthwise_matrix(np.asarray(layer.depthwise_kernel), parent.shape, *form(layer))
+    first = linear(parent, made)
+    ones = (1,) * (len(first.shape) - 1)
+    kernel = np.asarray(layer.pointwise_kernel)
+    made = graphs.convolution_matrix(kernel, first.shape, ones, "valid", ones)
+    return activated([first, linear(first, made, bias_of(layer))], layer.activation)
+
+
+def einsum(layer, parent):
+    """The matrix that the equation is, found unit vector by unit vector."""
+    cells = int(np.prod(parent.shape))
+    units = np.eye(cells).reshape(cells, *parent.shape)
+    kernel = np.asarray(layer.kernel)
+    rows = [np.einsum(layer.equation, units, w) for w in (kernel, np.ones_like(kernel))]
+    made = (*(row.reshape(cells, -1) for row in rows), rows[0].shape[1:])
+    node = linear(parent, made, bias_of(layer), convolution=False)
     return activated([node], layer.activation)
 
 
@@ -323,6 +359,15 @@ NODES = {
     layers.Dense: dense,
     layers.Conv1D: convolution,
     layers.Conv2D: convolution,
+    layers.Conv3D: convolution,
+    layers.Conv1DTranspose: transposed,
+    layers.Conv2DTranspose: transposed,
+    layers.Conv3DTranspose: transposed,
+    layers.DepthwiseConv1D: depthwise,
+    layers.DepthwiseConv2D: depthwise,
+    layers.SeparableConv1D: separable,
+    layers.SeparableConv2D: separable,
+    layers.EinsumDense: einsum,
     layers.AveragePooling1D: pooling(mean),
     layers.AveragePooling2D: pooling(mean),
     layers.MaxPooling1D: pooling(maximum),

@@ -8,6 +8,7 @@ handler are refused by name.
 from tfrnnx.handlers import (
     activations,
     cells,
+    convolution,
     feedforward,
     merging,
     moving,
@@ -29,6 +30,7 @@ __all__ = [
     "activations",
     "cell_handlers",
     "cells",
+    "convolution",
     "feedforward",
     "functional",
     "layer_handlers",

@@ -24,6 +24,7 @@ from tfrnnx.primitives.linear import (
     dense,
     gated,
     join,
+    linear_map,
     signal_of,
 )
 
@@ -39,6 +40,7 @@ __all__ = [
     "gate",
     "gated",
     "join",
+    "linear_map",
     "nothing",
     "product",
     "relu",

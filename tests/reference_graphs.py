@@ -274,18 +274,26 @@ class Moved(Node):
 
 @dataclass(eq=False)
 class Maximum(Node):
-    """The greatest value of each of some windows: it gets all."""
+    """The greatest value of each of some windows gets all; of several parents, one by one.
+
+    `sign` is -1 where it is the least.
+    """
 
     members: list = field(default_factory=list)
+    sign: int = 1
 
-    def forward(self, x):
-        return np.array([max(x[i] for i in window) for window in self.members])
+    def winners(self, x):
+        return [max(window, key=lambda i: self.sign * x[i]) for window in self.members]
+
+    def forward(self, *xs):
+        x = np.concatenate(xs)
+        return x[self.winners(x)]
 
     def gradient(self, g, xs, relu):
-        got = np.zeros_like(xs[0])
-        for window, part in zip(self.members, g, strict=True):
-            got[max(window, key=lambda i: xs[0][i])] += part
-        return [got]
+        x = np.concatenate(xs)
+        got = np.zeros_like(x)
+        np.add.at(got, self.winners(x), g)
+        return np.split(got, np.cumsum([len(x) for x in xs])[:-1])
 
     def relevance(self, r, xs, setting):
         return self.gradient(r, xs, relu_gradient)

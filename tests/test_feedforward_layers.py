@@ -93,6 +93,17 @@ def concatenated_steps(net):
 
 
 @case
+def broadcast_shapes(net):
+    """Values and copies of values, of the inputs and of hidden values."""
+    x, y, z = net.input((2, 3)), net.input((1, 3)), net.input((3,))
+    parts = []
+    for kind in (L.Add, L.Subtract, L.Average, L.Multiply, L.Maximum, L.Minimum):
+        a, b = net(L.Dense(3, activation="relu"), x), net(L.Dense(1), x)
+        parts += [net(kind(), x, y), net(kind(), z, a), net(kind(), b, y)]
+    return net.logits(net(L.Concatenate(), *[net(L.Dense(2, activation="relu"), p) for p in parts]))
+
+
+@case
 def operations_on_two(net):
     x, y = net.input((3,)), net.input((3,))
     a, b = net(L.Dense(3, activation="relu"), x), net(L.Dense(3), y)

@@ -279,6 +279,18 @@ def maximum(parent, shape, members):
     return graphs.Maximum([parent], shape, parent.source, members)
 
 
+def extreme(sign):
+    """The greatest, or the least, of nodes of one shape, value by value."""
+
+    def node(parents):
+        shape, (source, *others) = parents[0].shape, {parent.source for parent in parents}
+        numbers = np.arange(len(parents) * np.prod(shape)).reshape(len(parents), -1)
+        source = None if others else source
+        return graphs.Maximum(list(parents), shape, source, list(numbers.T), sign)
+
+    return node
+
+
 def moved(parents, numbers):
     """What has values of the model's input alone still has them."""
     sources = {parent.source for parent in parents}
@@ -436,11 +448,29 @@ def product(parents):
     return graphs.Product(list(parents), parents[0].shape)
 
 
+def merging(make):
+    """`make`: nodes of one shape -> node. Others are broadcast; axes come first where missing."""
+
+    def nodes(layer, *parents):
+        shape = np.broadcast_shapes(*(parent.shape for parent in parents))
+        same = [
+            parent
+            if parent.shape == shape
+            else moved([parent], np.broadcast_to(number(parent), shape))
+            for parent in parents
+        ]
+        return [*(node for node in same if node not in parents), make(same)]
+
+    return nodes
+
+
 MERGING = {
-    layers.Add: lambda layer, *nodes: [summed(nodes, [1.0] * len(nodes))],
-    layers.Average: lambda layer, *nodes: [summed(nodes, [1 / len(nodes)] * len(nodes))],
-    layers.Subtract: lambda layer, *nodes: [summed(nodes, [1.0, -1.0])],
-    layers.Multiply: lambda layer, *nodes: [product(nodes)],
+    layers.Add: merging(lambda nodes: summed(nodes, [1.0] * len(nodes))),
+    layers.Average: merging(lambda nodes: summed(nodes, [1 / len(nodes)] * len(nodes))),
+    layers.Subtract: merging(lambda nodes: summed(nodes, [1.0, -1.0])),
+    layers.Multiply: merging(product),
+    layers.Maximum: merging(extreme(1)),
+    layers.Minimum: merging(extreme(-1)),
     layers.Concatenate: lambda layer, *nodes: [
         concatenated(nodes, layer.axis - 1 if layer.axis > 0 else layer.axis)
     ],

@@ -217,6 +217,7 @@ LAYERS: dict[str, list[Case]] = {
     "LeakyReLU": _of(SEQUENCE, lambda: K.LeakyReLU(0.25)),
     # Its mask is that of its values, whatever mask it gets.
     "Masking": [Case(lambda: K.Masking(), SEQUENCE, masks=False)],
+    "Maximum": [*_merging(lambda: K.Maximum()), Case(lambda: K.Maximum(), VECTOR, 3)],
     "MaxPooling1D": _of(
         SEQUENCE,
         lambda: K.MaxPooling1D(2),
@@ -227,6 +228,7 @@ LAYERS: dict[str, list[Case]] = {
         lambda: K.MaxPooling2D(2),
         lambda: K.MaxPooling2D((3, 2), (2, 1), "same"),
     ),
+    "Minimum": _merging(lambda: K.Minimum()),
     "Multiply": [*_merging(lambda: K.Multiply()), Case(lambda: K.Multiply(), VECTOR, 3)],
     "PReLU": _of(SEQUENCE, lambda: K.PReLU(shared_axes=[1])),
     "Permute": _of(SEQUENCE, lambda: K.Permute((2, 1))),

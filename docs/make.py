@@ -38,6 +38,7 @@ _numbers = itertools.count()
 # What the table calls the primitives that a layer is made of.
 OPERATIONS = {
     "conv2d": "convolution",
+    "linear_map": "convolution",  # or "dense", as its argument says
     "dense": "linear map",
     "contribution": "linear map",
     "affine": "scale and offset",
@@ -87,7 +88,7 @@ def watched() -> Iterator[set[str]]:
         def run(*args: Any, **kwargs: Any) -> Any:
             active = scope()
             if active is not None and not active.layer.startswith("before"):
-                used.add(name)
+                used.add(name if kwargs.get("convolution", True) else "dense")
             return function(*args, **kwargs)
 
         return run
@@ -150,7 +151,7 @@ def cell(row: Row, method: Method) -> str:
     if rules is None:
         return method.relu if "relu" in row.used else "gradient"
     terms = rules.dense.terms
-    if "conv2d" in row.used:
+    if {"conv2d", "linear_map"} & row.used:
         return rules.convolution.name
     if "contribution" in row.used:
         return rules.recurrent.name

@@ -25,6 +25,7 @@ from tfrnnx.primitives.linear import (
     dense,
     gated,
     join,
+    linear_map,
     signal_of,
 )
 from tfrnnx.primitives.normalization import normalize
@@ -42,6 +43,7 @@ __all__ = [
     "gate",
     "gated",
     "join",
+    "linear_map",
     "normalize",
     "nothing",
     "product",

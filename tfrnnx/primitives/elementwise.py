@@ -20,6 +20,9 @@ from tfrnnx.primitives.scope import (
 from tfrnnx.propagation.rules import message, stabilized
 from tfrnnx.propagation.terms import Terms
 
+# What guards a sum that vanishes, as in zennit and iNNvestigate.
+_GUARD = 1e-6
+
 
 def relu(z: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor] = tf.nn.relu) -> tf.Tensor:
     """Return max(0, z), or another activation that is 0 below 0 and never negative.
@@ -113,7 +116,8 @@ def add(*summands: tf.Tensor, factors: Sequence[float] | None = None) -> tf.Tens
 
     Relevance is split in proportion to what the summands add, R_i = factor_i x_i /
     (z + ε sign(z)) R, where z is the sum; evenly by rules that do not count values. Of values in
-    a box, z^B counts factor (x - low), or factor (x - high) where the factor is negative.
+    a box, z^B counts factor (x - low), or factor (x - high) where the factor is negative. In
+    recurrent layers ε is the method's; elsewhere it guards against 0 alone, and is at most 1e-6.
 
     Args:
         *summands: floats, `add(a, b)`; of a list, `add(*tensors)`.
@@ -253,7 +257,8 @@ def weighted_sum(
     """Return a linear function of x with constant weights >= 0, such as an average.
 
     Relevance is split in proportion to what the inputs add: R_i = x_i w_ik / (z_k + ε sign) R_k;
-    for inputs in a box, z^B counts x_i - low; by rules that do not count values, w_ik alone.
+    for inputs in a box, z^B counts x_i - low; by rules that do not count values, w_ik alone. ε is
+    that of `add`.
 
     Args:
         x: floats.
@@ -323,8 +328,15 @@ def _times(factor: float, x: tf.Tensor) -> tf.Tensor:
 
 
 def _epsilon(active: Scope) -> float:
-    """Return the stabilizer of sums: none where a rule shares evenly, which needs none."""
-    return active.method.epsilon if active.rule().terms.counts_values else 0.0
+    """Return the stabilizer of sums: none where a rule shares evenly, which needs none.
+
+    Those of recurrent layers, such as c_t = f c_{t-1} + i g, have the method's (Arras et al. 2017);
+    elsewhere it does no more than guard against 0.
+    """
+    if not active.rule().terms.counts_values:
+        return 0.0
+    epsilon = active.method.epsilon
+    return epsilon if active.recurrent else min(epsilon, _GUARD)
 
 
 def _hidden_terms(active: Scope) -> Terms:

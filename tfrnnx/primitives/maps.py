@@ -1,4 +1,4 @@
-"""The linear maps that there are: products with a matrix, and convolutions."""
+"""The linear maps that there are: matrix products, convolutions, and what functions say."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -83,3 +83,26 @@ class Conv2D:
     def ones(self, x: tf.Tensor) -> tf.Tensor:
         """Return an image of ones."""
         return tf.ones(tf.concat([[1], tf.shape(x)[1:]], 0), x.dtype)
+
+
+@dataclass(frozen=True)
+class FunctionMap:
+    """A map that a function computes.
+
+    Attributes:
+        function: (x, w) -> z, linear in each; samples stand on the first axis of x and of z.
+    """
+
+    function: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+    def apply(self, x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
+        """Return the function of x and w."""
+        return self.function(x, w)
+
+    def adjoint(self, s: tf.Tensor, ws: Sequence[tf.Tensor], x: tf.Tensor) -> list[tf.Tensor]:
+        """Return the transpose of the function applied to s, for each w."""
+        return [pullback(lambda x, w=w: self.function(x, w), x, s) for w in ws]
+
+    def ones(self, x: tf.Tensor) -> tf.Tensor:
+        """Return one sample of ones."""
+        return tf.ones_like(x[:1])

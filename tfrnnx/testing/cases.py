@@ -144,6 +144,23 @@ LAYERS: dict[str, list[Case]] = {
         lambda: K.Conv2D(2, 2, dilation_rate=(2, 1), padding="same"),
         lambda: K.Conv2D(2, (2, 1), groups=2, padding="same", use_bias=False),
     ),
+    "Conv1DTranspose": _of(
+        (4, 2),
+        lambda: K.Conv1DTranspose(2, 3),
+        lambda: K.Conv1DTranspose(2, 3, strides=2, padding="same", activation="relu"),
+        lambda: K.Conv1DTranspose(3, 2, strides=3, output_padding=1, use_bias=False),
+    ),
+    "Conv2DTranspose": _of(
+        (3, 2, 2),
+        lambda: K.Conv2DTranspose(2, 2),
+        lambda: K.Conv2DTranspose(2, (3, 2), strides=(2, 1), padding="same"),
+    ),
+    "Conv3D": _of(
+        (3, 2, 3, 2),
+        lambda: K.Conv3D(2, 2),
+        lambda: K.Conv3D(2, (2, 1, 2), strides=(1, 2, 2), padding="same", groups=2),
+    ),
+    "Conv3DTranspose": _of((2, 1, 2, 2), lambda: K.Conv3DTranspose(2, 2, strides=(2, 1, 1))),
     "Cropping1D": _of(SEQUENCE, lambda: K.Cropping1D(2), lambda: K.Cropping1D((0, 2))),
     "Cropping2D": _of(IMAGE, lambda: K.Cropping2D(1), lambda: K.Cropping2D(((0, 1), (1, 0)))),
     "Dense": [
@@ -155,8 +172,26 @@ LAYERS: dict[str, list[Case]] = {
         Case(lambda: K.Dot(1), VECTOR, 2),
         Case(lambda: K.Dot((2, 1), normalize=True), (3, 3), 2, masks=False),
     ],
+    "DepthwiseConv1D": _of(
+        (6, 2),
+        lambda: K.DepthwiseConv1D(2),
+        lambda: K.DepthwiseConv1D(3, strides=2, padding="same", depth_multiplier=2),
+    ),
+    "DepthwiseConv2D": _of(
+        (4, 3, 2),
+        lambda: K.DepthwiseConv2D(2),
+        lambda: K.DepthwiseConv2D((2, 1), dilation_rate=(2, 1), padding="same"),
+        lambda: K.DepthwiseConv2D(2, strides=2, depth_multiplier=2, activation="relu"),
+    ),
     "Dropout": _of(SEQUENCE, lambda: K.Dropout(0.1)),
     "ELU": _of(SEQUENCE, lambda: K.ELU(0.7)),
+    "EinsumDense": _of(
+        SEQUENCE,
+        lambda: K.EinsumDense("abc,cd->abd", (6, 2), bias_axes="d"),
+        lambda: K.EinsumDense("abc,cde->abde", (6, 2, 2), "relu", bias_axes="e"),
+        lambda: K.EinsumDense("abc,bd->adc", (2, 3), bias_axes="dc"),
+        lambda: K.EinsumDense("...x,xy->...y", 2),
+    ),
     "Embedding": [Case(lambda: K.Embedding(5, 2), (4,), vocabulary=5)],
     "Flatten": _of(IMAGE, lambda: K.Flatten()),
     "GRU": [
@@ -219,6 +254,7 @@ LAYERS: dict[str, list[Case]] = {
     "LeakyReLU": _of(SEQUENCE, lambda: K.LeakyReLU(0.25)),
     # Its mask is that of its values, whatever mask it gets.
     "Masking": [Case(lambda: K.Masking(), SEQUENCE, masks=False)],
+    "Maximum": [*_merging(lambda: K.Maximum()), Case(lambda: K.Maximum(), VECTOR, 3)],
     "MaxPooling1D": _of(
         SEQUENCE,
         lambda: K.MaxPooling1D(2),
@@ -244,6 +280,7 @@ LAYERS: dict[str, list[Case]] = {
             apart=True,
         ),
     ],
+    "Minimum": _merging(lambda: K.Minimum()),
     "Multiply": [*_merging(lambda: K.Multiply()), Case(lambda: K.Multiply(), VECTOR, 3)],
     "PReLU": _of(SEQUENCE, lambda: K.PReLU(shared_axes=[1])),
     "Permute": _of(SEQUENCE, lambda: K.Permute((2, 1))),
@@ -263,6 +300,16 @@ LAYERS: dict[str, list[Case]] = {
     ),
     "RepeatVector": _of(VECTOR, lambda: K.RepeatVector(2)),
     "Reshape": _of(VECTOR, lambda: K.Reshape((2, 2))),
+    "SeparableConv1D": _of(
+        (6, 2),
+        lambda: K.SeparableConv1D(2, 2),
+        lambda: K.SeparableConv1D(3, 3, strides=2, padding="same", depth_multiplier=2),
+    ),
+    "SeparableConv2D": _of(
+        (4, 3, 2),
+        lambda: K.SeparableConv2D(2, 2),
+        lambda: K.SeparableConv2D(2, (2, 1), dilation_rate=(2, 1), activation="relu"),
+    ),
     "SimpleRNN": _of(
         FEW_STEPS,
         lambda: K.SimpleRNN(2),

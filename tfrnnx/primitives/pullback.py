@@ -7,6 +7,8 @@ import tensorflow as tf
 
 def pullback(function: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor, g: tf.Tensor) -> tf.Tensor:
     """Return Σ_k g_k ∂function(x)_k/∂x; of a function linear in x, its transpose applied to g."""
+    # On the way back through a time loop x is of another graph, and no tape sees it there.
+    x = tf.identity(x)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(x)
         z = function(x)

@@ -147,6 +147,14 @@ LAYERS: dict[str, list[Case]] = {
         lambda: K.Conv3D(2, (2, 1, 2), strides=(1, 2, 2), padding="same", groups=2),
     ),
     "Conv3DTranspose": _of((2, 1, 2, 2), lambda: K.Conv3DTranspose(2, 2, strides=(2, 1, 1))),
+    "ConvLSTM1D": _of(
+        (2, 3, 2),
+        lambda: K.ConvLSTM1D(2, 2),
+        lambda: K.ConvLSTM1D(2, 2, padding="same", return_sequences=True, activation="relu"),
+        lambda: K.ConvLSTM1D(2, 3, strides=2, padding="same", go_backwards=True),
+    ),
+    "ConvLSTM2D": _of((2, 3, 2, 2), lambda: K.ConvLSTM2D(2, 2, padding="same")),
+    "ConvLSTM3D": _of((2, 2, 2, 2, 1), lambda: K.ConvLSTM3D(1, (2, 1, 2))),
     "Cropping1D": _of(SEQUENCE, lambda: K.Cropping1D(2), lambda: K.Cropping1D((0, 2))),
     "Cropping2D": _of(IMAGE, lambda: K.Cropping2D(1), lambda: K.Cropping2D(((0, 1), (1, 0)))),
     "Dense": [

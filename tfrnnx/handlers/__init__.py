@@ -13,6 +13,7 @@ from tfrnnx.handlers import (
     merging,
     moving,
     operations,
+    preprocessing,
     recurrent,
 )
 from tfrnnx.handlers.graph import functional, run_model
@@ -37,6 +38,7 @@ __all__ = [
     "merging",
     "moving",
     "operations",
+    "preprocessing",
     "recurrent",
     "run_model",
     "supported_layers",

@@ -15,6 +15,7 @@ from tfrnnx.handlers import (
     moving,
     normalization,
     operations,
+    preprocessing,
     recurrent,
 )
 from tfrnnx.handlers.graph import call_model, functional, run_model
@@ -42,6 +43,7 @@ __all__ = [
     "moving",
     "normalization",
     "operations",
+    "preprocessing",
     "recurrent",
     "run_model",
     "supported_layers",

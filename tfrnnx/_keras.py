@@ -48,6 +48,16 @@ def inputs_of(operation: Any) -> list[list[Any]]:
     return [list(node.input_tensors) for node in operation._inbound_nodes]
 
 
+def symbolic_arguments(operation: Any) -> list[bool]:
+    """Return which of the arguments that an operation is called with are tensors of its graph.
+
+    `_inbound_nodes`: once a graph runs on tensors, nothing else tells them from constants.
+    """
+    arguments = operation._inbound_nodes[-1].arguments
+    flat = keras.tree.flatten((arguments.args, arguments.kwargs))
+    return [isinstance(argument, keras.KerasTensor) for argument in flat]
+
+
 def has_own_call(model: keras.Model) -> bool:
     """Return whether a model is a subclass with a `call` of its own, also behind a weak proxy.
 

@@ -1,78 +1,133 @@
-"""Handlers of `keras.ops` on symbolic tensors, such as `x + y` or `x[:, -1]`."""
+"""Handlers of `keras.ops` on symbolic tensors, such as `x + y`, `x[:, -1]` or `ops.mean(x, 1)`.
 
-from collections.abc import Callable
+Keras's classes of operations have no public names: each is found by what the public function makes
+of a symbolic tensor. Operations that are run alike have one handler.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tfrnnx import _keras, primitives
-from tfrnnx.handlers.activations import inside
+from tfrnnx.handlers.activations import activated
 from tfrnnx.handlers.registry import layer_handlers, unsupported
-from tfrnnx.primitives.scope import scope
+from tfrnnx.primitives.scope import mark_moved, mark_positive, reading, scope
+
+ops = keras.ops
+
+Handler = Callable[..., Any]
 
 
-def _class_of(operation: Callable[..., Any], *shapes: tuple[int, ...]) -> type:
-    """Return Keras's class of an operation, which has no public name."""
-    output = operation(*(keras.KerasTensor(shape) for shape in shapes))
-    return type(_keras.operation_of(output))
+# ---------------------------------------------------------------------------------------------
+# Which arguments are constants
 
 
-_A = (2, 3)
-
-
-@layer_handlers.register(_class_of(lambda x: x[:, 0], _A), moves_values=True)
-@layer_handlers.register(_class_of(lambda x: keras.ops.expand_dims(x, 1), _A), moves_values=True)
-@layer_handlers.register(_class_of(lambda x: keras.ops.flip(x, 1), _A), moves_values=True)
-@layer_handlers.register(_class_of(lambda x: keras.ops.reshape(x, (3, 2)), _A), moves_values=True)
-@layer_handlers.register(_class_of(lambda x: keras.ops.squeeze(x, 1), (2, 1)), moves_values=True)
-@layer_handlers.register(_class_of(lambda x: keras.ops.transpose(x, (1, 0)), _A), moves_values=True)
-def _move(operation: Any, x: tf.Tensor, *args: Any, **kwargs: Any) -> tf.Tensor:
-    return operation.call(x, *args, **kwargs)
-
-
-@layer_handlers.register(_class_of(lambda x: keras.ops.cast(x, "float16"), _A), moves_values=True)
-def _cast(operation: Any, x: tf.Tensor) -> tf.Tensor:
-    value = operation.call(x)
-    if x.dtype.is_floating or not value.dtype.is_floating:
-        return value
+def is_live(x: Any) -> bool:
+    """Return whether an argument depends on the model's input: others are constants."""
     active = scope()
-    if active is not None and active.record.facts(x).tokens is not None and x.dtype.is_integer:
-        raise unsupported(operation, " that reads an input of ints as floats; give it floats")
-    return primitives.constant(value)
+    assert active is not None
+    return tf.is_tensor(x) and x.dtype.is_floating and not active.record.facts(x).constant
 
 
-@layer_handlers.register(
-    _class_of(lambda x, y: keras.ops.concatenate([x, y]), _A, _A), moves_values=True
+def run_on_constants(operation: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+    """Return what an operation makes of constants, such as masks: no relevance flows to those.
+
+    Raises:
+        UnsupportedLayerError: where other numbers than truth values are made of the numbers of
+            tokens, which are explained where an Embedding reads them.
+    """
+    active = scope()
+    assert active is not None
+    outputs = operation(*args, **kwargs)
+    flat = [x for x in keras.tree.flatten(outputs) if tf.is_tensor(x)]
+    read = [x for x in keras.tree.flatten((args, kwargs)) if tf.is_tensor(x)]
+    of_tokens = any(
+        active.record.facts(x).tokens is not None and not x.dtype.is_bool for x in read
+    )
+    if of_tokens and any(not x.dtype.is_bool for x in flat):
+        raise unsupported(
+            operation, " that computes with an input of ints; give it floats, or embed the ints"
+        )
+    return keras.tree.map_structure(
+        lambda x: primitives.constant(x) if x.dtype.is_floating else x, outputs
+    )
+
+
+def _handler(run: Handler, keeps_order: bool) -> Handler:
+    """Return the handler of an operation of which some arguments may be constants."""
+
+    def run_operation(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        active = scope()
+        assert active is not None
+        # A weight is read here, each time that the model is run.
+        args, kwargs = keras.tree.map_structure(
+            lambda x: tf.convert_to_tensor(x) if isinstance(x, keras.Variable) else x,
+            (args, kwargs),
+        )
+        flat = keras.tree.flatten((args, kwargs))
+        for x, symbolic in zip(flat, _keras.symbolic_arguments(operation), strict=True):
+            if tf.is_tensor(x) and not symbolic:
+                active.record.note(x, constant=True)
+        live = [x for x in flat if is_live(x)]
+        if not live and not keeps_order:
+            return run_on_constants(operation, args, kwargs)
+        with reading(*live):
+            return run(operation, *args, **kwargs)
+
+    return run_operation
+
+
+def class_of(operation: Callable[..., Any], *shapes: tuple[int | None, ...]) -> type:
+    """Return Keras's class of an operation."""
+    outputs = operation(*(keras.KerasTensor(shape, "float32") for shape in shapes))
+    return type(_keras.operation_of(keras.tree.flatten(outputs)[0]))
+
+
+_A, _B = (2, 3), (2, 2, 2)
+
+
+def register(
+    *examples: Callable[..., Any],
+    shapes: Sequence[tuple[int | None, ...]] = (_A,),
+    moves_values: bool = False,
+    keeps_order: bool = False,
+) -> Callable[[Handler], Handler]:
+    """Return a decorator: what it decorates runs the operations that these functions make.
+
+    Args:
+        *examples: functions of symbolic tensors, each of which makes one operation. Keras has
+            several public functions of some operations.
+        shapes: of the tensors.
+        moves_values: as of `layer_handlers`.
+        keeps_order: whether the outputs are the values of one tensor in the same order: so it
+            takes tokens, too.
+    """
+
+    def decorate(run: Handler) -> Handler:
+        for kind in dict.fromkeys(class_of(example, *shapes) for example in examples):
+            layer_handlers.register(kind, moves_values=moves_values)(_handler(run, keeps_order))
+        return run
+
+    return decorate
+
+
+def functions(names: str) -> list[Callable[..., Any]]:
+    """Return the functions of `keras.ops` of these names, as far as this Keras has them."""
+    return [getattr(ops, name) for name in names.split() if hasattr(ops, name)]
+
+
+# ---------------------------------------------------------------------------------------------
+# Element by element
+
+ELEMENTWISE = functions(
+    "abs arccos arccosh arcsin arcsinh arctan arctanh cbrt ceil celu cos cosh deg2rad elu erf"
+    " erfinv exp2 expm1 fabs floor gelu hard_shrink hard_silu hard_tanh leaky_relu log log10 log1p"
+    " log2 log_sigmoid nan_to_num negative rad2deg reciprocal round rsqrt selu sign silu sin sinc"
+    " sinh soft_shrink softsign sqrt square tan tanh tanh_shrink threshold trunc"
 )
-def _concatenate(operation: Any, xs: Any) -> tf.Tensor:
-    return operation.call(xs)
-
-
-@layer_handlers.register(_class_of(lambda x, y: x + y, _A, _A))
-def _add(operation: Any, a: Any, b: Any) -> tf.Tensor:
-    return primitives.add(*_of_one_shape(operation, a, b))
-
-
-@layer_handlers.register(_class_of(lambda x, y: x - y, _A, _A))
-def _subtract(operation: Any, a: Any, b: Any) -> tf.Tensor:
-    return primitives.add(*_of_one_shape(operation, a, b), factors=(1.0, -1.0))
-
-
-@layer_handlers.register(_class_of(lambda x, y: x * y, _A, _A))
-def _multiply(operation: Any, a: Any, b: Any) -> tf.Tensor:
-    return primitives.product(*_of_one_shape(operation, a, b))
-
-
-def _of_one_shape(operation: Any, a: Any, b: Any) -> tuple[tf.Tensor, tf.Tensor]:
-    if not (tf.is_tensor(a) and tf.is_tensor(b)) or not a.shape.is_compatible_with(b.shape):
-        raise unsupported(operation, " with a constant, or over shapes to be broadcast")
-    return a, b
-
-
-for _function in (keras.ops.relu, keras.ops.sigmoid, keras.ops.tanh):
-
-    @layer_handlers.register(_class_of(_function, _A))
-    def _activate(operation: Any, x: tf.Tensor) -> tf.Tensor:
-        function = getattr(keras.activations, type(operation).__name__.lower())
-        return inside(operation, x, function)
+POSITIVE = functions(
+    "exp hard_sigmoid softplus sparse_plus sparse_sigmoid squareplus"
+)

@@ -53,12 +53,14 @@ class Facts:
         source: which kind of values of the model's input it has, if it has any.
         tokens: the number of the input of the model whose values, such as tokens, it has.
         mask: that travels with it.
+        constant: whether it comes from no input of the model.
     """
 
     positive: bool = False
     source: Source | None = None
     tokens: int | None = None
     mask: Any = None
+    constant: bool = False
 
 
 _UNKNOWN = Facts()
@@ -240,13 +242,11 @@ def running(layer: str, inputs: Any, *, final: bool = False) -> Iterator[Scope]:
     outer = _scope.get()
     assert outer is not None
     record = outer.record
-    facts = [record.facts(x) for x in keras.tree.flatten(inputs)]
     sink = None if record.batch is None else record.new_sink(layer, [record.batch])
     inner = replace(
         outer,
         layer=layer,
-        source=next((its.source for its in facts if its.source is not None), None),
-        positive=all(its.positive for its in facts),
+        **_of_what_is_read(record, inputs),
         recurrent=False,
         final=outer.final and final,
         sink=sink,
@@ -283,6 +283,23 @@ def hidden(sink: tf.Tensor | None) -> Iterator[None]:
 
 
 @contextmanager
+def reading(*inputs: Any) -> Iterator[None]:
+    """Run a map that reads these tensors, in a layer that reads others, too."""
+    outer = _scope.get()
+    assert outer is not None
+    with _active(replace(outer, **_of_what_is_read(outer.record, inputs))):
+        yield
+
+
+def _of_what_is_read(record: Record, inputs: Any) -> dict[str, Any]:
+    facts = [record.facts(x) for x in keras.tree.flatten(inputs)]
+    return {
+        "source": next((its.source for its in facts if its.source is not None), None),
+        "positive": all(its.positive for its in facts),
+    }
+
+
+@contextmanager
 def _active(inner: Scope) -> Iterator[Scope]:
     token = _scope.set(inner)
     try:
@@ -298,7 +315,11 @@ def mark_moved(inputs: Any, outputs: Any) -> None:
         return
     record = active.record
     facts = [record.facts(x) for x in keras.tree.flatten(inputs) if tf.is_tensor(x)]
-    moved: dict[str, Any] = {"positive": True} if all(its.positive for its in facts) else {}
+    moved: dict[str, Any] = {
+        name: True
+        for name in ("positive", "constant")
+        if all(getattr(its, name) for its in facts)
+    }
     sources = {its.source for its in facts}
     if len(sources) == 1 and None not in sources:
         moved["source"] = sources.pop()

@@ -8,6 +8,7 @@ concatenation, maxima) need nothing: their gradient moves relevance where it bel
 """
 
 from tfrnnx.primitives.accounts import constant, nothing
+from tfrnnx.primitives.attention import bilinear, softmax
 from tfrnnx.primitives.elementwise import (
     activate,
     add,
@@ -32,6 +33,7 @@ __all__ = [
     "activate",
     "add",
     "affine",
+    "bilinear",
     "constant",
     "contribution",
     "conv2d",
@@ -43,5 +45,6 @@ __all__ = [
     "product",
     "relu",
     "signal_of",
+    "softmax",
     "weighted_sum",
 ]

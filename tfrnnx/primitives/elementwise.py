@@ -266,9 +266,11 @@ def weighted_sum(x: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor]) -> tf
             s = message(relevance, stabilized(total, epsilon))
             arrived = counted * pullback(function, counted, s)
 
-            def spread(lost: tf.Tensor) -> tuple[list[tf.Tensor], None]:
+            def spread(lost: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
                 ones = function(tf.ones_like(counted))
-                return [arrived + pullback(function, counted, message(lost, ones))], None
+                of_all = message(lost, ones)
+                left = lost - of_all * ones  # where all weights are 0
+                return [arrived + pullback(function, counted, of_all)], left
 
             return ending([arrived], lambda: relevance - s * total, spread)
 

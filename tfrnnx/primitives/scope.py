@@ -53,6 +53,7 @@ class Facts:
         source: which kind of values of the model's input it has, if it has any.
         tokens: the number of the input of the model whose values, such as tokens, it has.
         mask: that travels with it.
+        attention: whether it is attention weights, made by a softmax.
         constant: whether it comes from no input of the model.
     """
 
@@ -60,6 +61,7 @@ class Facts:
     source: Source | None = None
     tokens: int | None = None
     mask: Any = None
+    attention: bool = False
     constant: bool = False
 
 
@@ -315,9 +317,11 @@ def mark_moved(inputs: Any, outputs: Any) -> None:
         return
     record = active.record
     facts = [record.facts(x) for x in keras.tree.flatten(inputs) if tf.is_tensor(x)]
+    if not facts:
+        return
     moved: dict[str, Any] = {
         name: True
-        for name in ("positive", "constant")
+        for name in ("positive", "attention", "constant")
         if all(getattr(its, name) for its in facts)
     }
     sources = {its.source for its in facts}
@@ -332,7 +336,16 @@ def mark_moved(inputs: Any, outputs: Any) -> None:
 
 def mark_positive(outputs: Any) -> None:
     """Say that the outputs are >= 0."""
+    _mark(outputs, positive=True)
+
+
+def mark_attention(outputs: Any) -> None:
+    """Say that the outputs are attention weights, which are >= 0."""
+    _mark(outputs, positive=True, attention=True)
+
+
+def _mark(outputs: Any, **known: Any) -> None:
     active = _scope.get()
     if active is not None:
         for x in keras.tree.flatten(outputs):
-            active.record.note(x, positive=True)
+            active.record.note(x, **known)

@@ -14,6 +14,7 @@ def composite(
     epsilon: float = 1e-6,
     bias: str = "absorb",
     gates: str = "all",
+    attention: str = "values",
 ) -> Method:
     """A rule each for the input, for convolutions, for dense and for recurrent layers.
 
@@ -26,6 +27,7 @@ def composite(
         epsilon: the stabilizer of sums, >= 0, and of the rule "epsilon" where that is a name.
         bias: "absorb", "distribute" or "ignore".
         gates: "all", "half" or "prop".
+        attention: "values" or "attnlrp".
 
     Raises:
         UnknownNameError: for an unknown rule.
@@ -41,17 +43,27 @@ def composite(
     given = {"input": input, "convolution": convolution, "recurrent": recurrent}
     others = {name: chosen(rule) for name, rule in given.items() if rule is not None}
     of_kinds = Rules.of(chosen(dense), **others)
-    return Method("composite", rules=of_kinds, bias=bias, gates=gates, epsilon=epsilon)
+    return Method(
+        "composite",
+        rules=of_kinds,
+        bias=bias,
+        gates=gates,
+        epsilon=epsilon,
+        attention=attention,
+    )
 
 
 @methods.register("epsilon_plus")
-def epsilon_plus(epsilon: float = 1e-6, bias: str = "absorb", gates: str = "all") -> Method:
+def epsilon_plus(
+    epsilon: float = 1e-6, bias: str = "absorb", gates: str = "all", attention: str = "values"
+) -> Method:
     """α1β0 for convolutions, ε for dense and recurrent layers.
 
     Args:
         epsilon: the stabilizer, >= 0.
         bias: "absorb", "distribute" or "ignore".
         gates: "all", "half" or "prop".
+        attention: "values" or "attnlrp".
 
     Source: Kohlbrenner et al. 2020, "Towards best practice in explaining neural network decisions
     with LRP"; the presets' names are those of zennit (Anders et al. 2021).
@@ -59,24 +71,29 @@ def epsilon_plus(epsilon: float = 1e-6, bias: str = "absorb", gates: str = "all"
     Raises:
         ConfigError: for a parameter out of its range.
     """
-    return _preset("epsilon_plus", epsilon, bias, gates, rules.alpha_beta(1, 0))
+    return _preset("epsilon_plus", epsilon, bias, gates, attention, rules.alpha_beta(1, 0))
 
 
 @methods.register("epsilon_plus_flat")
-def epsilon_plus_flat(epsilon: float = 1e-6, bias: str = "absorb", gates: str = "all") -> Method:
+def epsilon_plus_flat(
+    epsilon: float = 1e-6, bias: str = "absorb", gates: str = "all", attention: str = "values"
+) -> Method:
     """As `epsilon_plus`, and flat at the input.
 
     Args:
         epsilon: the stabilizer, >= 0.
         bias: "absorb", "distribute" or "ignore".
         gates: "all", "half" or "prop".
+        attention: "values" or "attnlrp".
 
     Source: as `epsilon_plus`.
 
     Raises:
         ConfigError: for a parameter out of its range.
     """
-    return _preset("epsilon_plus_flat", epsilon, bias, gates, rules.alpha_beta(1, 0), rules.flat())
+    return _preset(
+        "epsilon_plus_flat", epsilon, bias, gates, attention, rules.alpha_beta(1, 0), rules.flat()
+    )
 
 
 @methods.register("epsilon_gamma_box")
@@ -87,6 +104,7 @@ def epsilon_gamma_box(
     epsilon: float = 1e-6,
     bias: str = "absorb",
     gates: str = "all",
+    attention: str = "values",
 ) -> Method:
     """z^B at the input, γ for convolutions, ε for dense and recurrent layers.
 
@@ -97,6 +115,7 @@ def epsilon_gamma_box(
         epsilon: the stabilizer, >= 0.
         bias: "absorb", "distribute" or "ignore".
         gates: "all", "half" or "prop".
+        attention: "values" or "attnlrp".
 
     Source: Montavon et al. 2019, section 10.3; as `epsilon_plus`.
 
@@ -104,29 +123,32 @@ def epsilon_gamma_box(
         ConfigError: for a parameter out of its range.
     """
     convolution, input = rules.gamma(gamma), rules.z_box(low, high)
-    return _preset("epsilon_gamma_box", epsilon, bias, gates, convolution, input)
+    return _preset("epsilon_gamma_box", epsilon, bias, gates, attention, convolution, input)
 
 
 @methods.register("epsilon_alpha2_beta1")
-def epsilon_alpha2_beta1(epsilon: float = 1e-6, bias: str = "absorb", gates: str = "all") -> Method:
+def epsilon_alpha2_beta1(
+    epsilon: float = 1e-6, bias: str = "absorb", gates: str = "all", attention: str = "values"
+) -> Method:
     """α2β1 for convolutions, ε for dense and recurrent layers.
 
     Args:
         epsilon: the stabilizer, >= 0.
         bias: "absorb", "distribute" or "ignore".
         gates: "all", "half" or "prop".
+        attention: "values" or "attnlrp".
 
     Source: as `epsilon_plus`.
 
     Raises:
         ConfigError: for a parameter out of its range.
     """
-    return _preset("epsilon_alpha2_beta1", epsilon, bias, gates, rules.alpha_beta(2, 1))
+    return _preset("epsilon_alpha2_beta1", epsilon, bias, gates, attention, rules.alpha_beta(2, 1))
 
 
 @methods.register("epsilon_alpha2_beta1_flat")
 def epsilon_alpha2_beta1_flat(
-    epsilon: float = 1e-6, bias: str = "absorb", gates: str = "all"
+    epsilon: float = 1e-6, bias: str = "absorb", gates: str = "all", attention: str = "values"
 ) -> Method:
     """As `epsilon_alpha2_beta1`, and flat at the input.
 
@@ -134,6 +156,7 @@ def epsilon_alpha2_beta1_flat(
         epsilon: the stabilizer, >= 0.
         bias: "absorb", "distribute" or "ignore".
         gates: "all", "half" or "prop".
+        attention: "values" or "attnlrp".
 
     Source: as `epsilon_plus`.
 
@@ -141,13 +164,25 @@ def epsilon_alpha2_beta1_flat(
         ConfigError: for a parameter out of its range.
     """
     return _preset(
-        "epsilon_alpha2_beta1_flat", epsilon, bias, gates, rules.alpha_beta(2, 1), rules.flat()
+        "epsilon_alpha2_beta1_flat",
+        epsilon,
+        bias,
+        gates,
+        attention,
+        rules.alpha_beta(2, 1),
+        rules.flat(),
     )
 
 
 def _preset(
-    name: str, epsilon: float, bias: str, gates: str, convolution: Rule, input: Rule | None = None
+    name: str,
+    epsilon: float,
+    bias: str,
+    gates: str,
+    attention: str,
+    convolution: Rule,
+    input: Rule | None = None,
 ) -> Method:
     epsilon = number("epsilon", epsilon)
     chosen = Rules.of(rules.epsilon(epsilon), input=input, convolution=convolution)
-    return Method(name, rules=chosen, bias=bias, gates=gates, epsilon=epsilon)
+    return Method(name, rules=chosen, bias=bias, gates=gates, epsilon=epsilon, attention=attention)

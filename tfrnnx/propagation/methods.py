@@ -19,6 +19,7 @@ from tfrnnx.registry import Registry
 methods: Registry[Callable[..., "Method"]] = Registry("method")
 
 GATES = ("all", "half", "prop")
+ATTENTION = ("values", "attnlrp")
 BIASES = ("absorb", "distribute", "ignore")
 GRADIENTS = ("guided", "deconvnet")
 
@@ -96,9 +97,13 @@ class Method:
             is spread evenly over the map's inputs; "ignore": biases take no part.
         epsilon: the stabilizer of sums, such as c_t = f c_{t-1} + i g.
         sampler: where gradients are taken if at several points.
+        attention: "values": products with attention weights give all to the values (Ali et al.
+            2022); "attnlrp": half to each, through the softmax as well, and as it is through
+            normalisation (Achtibat et al. 2024).
 
     Raises:
-        ConfigError: for other values of `gates` and `bias`, or both rules and a gradient.
+        ConfigError: for other values of `gates`, `attention` and `bias`, or both rules and a
+            gradient.
 
     Warns:
         UnstableWarning: where gates take their share in proportion.
@@ -113,10 +118,12 @@ class Method:
     bias: str = "absorb"
     epsilon: float = 0.0
     sampler: Sampler | None = None
+    attention: str = "values"
 
     def __post_init__(self) -> None:
         _one_of("bias", self.bias, BIASES)
         _one_of("gates", self.gates, GATES)
+        _one_of("attention", self.attention, ATTENTION)
         if self.gradient is not None:
             _one_of("gradient", self.gradient, GRADIENTS)
         if self.rules is not None and (self.gradient is not None or self.sampler is not None):

@@ -5,8 +5,17 @@ from tfrnnx.propagation.methods import Method, Rules, methods
 from tfrnnx.propagation.rules import Rule, rules
 
 
-def _everywhere(name: str, rule: Rule, bias: str, gates: str, epsilon: float = 0.0) -> Method:
-    return Method(name, rules=Rules.of(rule), bias=bias, gates=gates, epsilon=epsilon)
+def _everywhere(
+    name: str, rule: Rule, bias: str, gates: str, attention: str, epsilon: float = 0.0
+) -> Method:
+    return Method(
+        name,
+        rules=Rules.of(rule),
+        bias=bias,
+        gates=gates,
+        epsilon=epsilon,
+        attention=attention,
+    )
 
 
 @methods.register("dtd")
@@ -31,29 +40,33 @@ def deep_taylor_decomposition(low: float = -1.0, high: float = 1.0) -> Method:
 
 
 @methods.register("lrp_0")
-def lrp_0(bias: str = "absorb", gates: str = "all") -> Method:
+def lrp_0(bias: str = "absorb", gates: str = "all", attention: str = "values") -> Method:
     """LRP-0: the ε rule with ε = 0.
 
     Args:
         bias: "absorb", "distribute" or "ignore".
         gates: "all", "half" or "prop".
+        attention: "values" or "attnlrp".
 
     Source: Bach et al. 2015, equation 56.
 
     Raises:
         ConfigError: for a parameter out of its range.
     """
-    return _everywhere("lrp_0", rules.epsilon(0.0), bias, gates)
+    return _everywhere("lrp_0", rules.epsilon(0.0), bias, gates, attention)
 
 
 @methods.register("lrp_epsilon")
-def lrp_epsilon(epsilon: float = 1e-3, bias: str = "absorb", gates: str = "all") -> Method:
+def lrp_epsilon(
+    epsilon: float = 1e-3, bias: str = "absorb", gates: str = "all", attention: str = "values"
+) -> Method:
     """LRP-ε, as Arras et al. extend it to LSTMs and GRUs.
 
     Args:
         epsilon: the stabilizer of every denominator, > 0.
         bias: "absorb", "distribute" or "ignore".
         gates: "all", "half" or "prop".
+        attention: "values" or "attnlrp".
 
     Source: Bach et al. 2015, equation 58; Arras et al. 2017, "Explaining recurrent neural network
     predictions in sentiment analysis"; Arras et al. 2019, "Explaining and interpreting LSTMs".
@@ -62,12 +75,16 @@ def lrp_epsilon(epsilon: float = 1e-3, bias: str = "absorb", gates: str = "all")
         ConfigError: for a parameter out of its range.
     """
     epsilon = number("epsilon", epsilon, zero=False)
-    return _everywhere("lrp_epsilon", rules.epsilon(epsilon), bias, gates, epsilon)
+    return _everywhere("lrp_epsilon", rules.epsilon(epsilon), bias, gates, attention, epsilon)
 
 
 @methods.register("lrp_gamma")
 def lrp_gamma(
-    gamma: float = 0.25, epsilon: float = 1e-6, bias: str = "absorb", gates: str = "all"
+    gamma: float = 0.25,
+    epsilon: float = 1e-6,
+    bias: str = "absorb",
+    gates: str = "all",
+    attention: str = "values",
 ) -> Method:
     """LRP-γ at every map.
 
@@ -76,6 +93,7 @@ def lrp_gamma(
         epsilon: the stabilizer of sums, >= 0.
         bias: "absorb", "distribute" or "ignore".
         gates: "all", "half" or "prop".
+        attention: "values" or "attnlrp".
 
     Source: Montavon et al. 2019, "Layer-wise relevance propagation: an overview"; Andéol et al.
     2021 for inputs of either sign.
@@ -83,7 +101,9 @@ def lrp_gamma(
     Raises:
         ConfigError: for a parameter out of its range.
     """
-    return _everywhere("lrp_gamma", rules.gamma(gamma), bias, gates, number("epsilon", epsilon))
+    return _everywhere(
+        "lrp_gamma", rules.gamma(gamma), bias, gates, attention, number("epsilon", epsilon)
+    )
 
 
 @methods.register("lrp_alpha_beta")
@@ -93,6 +113,7 @@ def lrp_alpha_beta(
     epsilon: float = 1e-6,
     bias: str = "absorb",
     gates: str = "all",
+    attention: str = "values",
 ) -> Method:
     """LRP-αβ at every map: positive and negative contributions are treated apart.
 
@@ -105,6 +126,7 @@ def lrp_alpha_beta(
         epsilon: the stabilizer of sums, >= 0.
         bias: "absorb", "distribute" or "ignore".
         gates: "all", "half" or "prop".
+        attention: "values" or "attnlrp".
 
     Source: Bach et al. 2015, equation 60.
 
@@ -112,58 +134,65 @@ def lrp_alpha_beta(
         ConfigError: for a parameter out of its range.
     """
     rule = rules.alpha_beta(alpha, beta)
-    return _everywhere("lrp_alpha_beta", rule, bias, gates, number("epsilon", epsilon))
+    return _everywhere("lrp_alpha_beta", rule, bias, gates, attention, number("epsilon", epsilon))
 
 
 @methods.register("lrp_z_plus")
-def lrp_z_plus(bias: str = "absorb", gates: str = "all") -> Method:
+def lrp_z_plus(bias: str = "absorb", gates: str = "all", attention: str = "values") -> Method:
     """The z+ rule at every map, for networks of activations >= 0.
 
     Args:
         bias: "absorb" (its positive part), "distribute" or "ignore".
         gates: "all", "half" or "prop".
+        attention: "values" or "attnlrp".
 
     Source: Montavon et al. 2017, section 4.1.
 
     Raises:
         ConfigError: for a parameter out of its range.
     """
-    return _everywhere("lrp_z_plus", rules.z_plus(), bias, gates)
+    return _everywhere("lrp_z_plus", rules.z_plus(), bias, gates, attention)
 
 
 @methods.register("lrp_w_square")
-def lrp_w_square(gates: str = "all") -> Method:
+def lrp_w_square(gates: str = "all", attention: str = "values") -> Method:
     """The w² rule at every map. Biases take no part, and sums are split evenly.
 
     Args:
         gates: "all", "half" or "prop".
+        attention: "values" or "attnlrp".
 
     Source: Montavon et al. 2017, section 4.
 
     Raises:
         ConfigError: for a parameter out of its range.
     """
-    return _everywhere("lrp_w_square", rules.w_square(), "ignore", gates)
+    return _everywhere("lrp_w_square", rules.w_square(), "ignore", gates, attention)
 
 
 @methods.register("lrp_flat")
-def lrp_flat(gates: str = "all") -> Method:
+def lrp_flat(gates: str = "all", attention: str = "values") -> Method:
     """The flat rule at every map. Biases take no part, and sums are split evenly.
 
     Args:
         gates: "all", "half" or "prop".
+        attention: "values" or "attnlrp".
 
     Source: Lapuschkin et al. 2019, supplement.
 
     Raises:
         ConfigError: for a parameter out of its range.
     """
-    return _everywhere("lrp_flat", rules.flat(), "ignore", gates)
+    return _everywhere("lrp_flat", rules.flat(), "ignore", gates, attention)
 
 
 @methods.register("lrp_z_box")
 def lrp_z_box(
-    low: float = -1.0, high: float = 1.0, bias: str = "absorb", gates: str = "all"
+    low: float = -1.0,
+    high: float = 1.0,
+    bias: str = "absorb",
+    gates: str = "all",
+    attention: str = "values",
 ) -> Method:
     """The z^B rule at the input and z+ above, starting at the target logit of either sign.
 
@@ -172,6 +201,7 @@ def lrp_z_box(
         high: greatest value that a pixel can take, >= 0.
         bias: "absorb" (its positive part), "distribute" or "ignore".
         gates: "all", "half" or "prop".
+        attention: "values" or "attnlrp".
 
     Source: Montavon et al. 2017, section 4.2.
 
@@ -179,4 +209,4 @@ def lrp_z_box(
         ConfigError: for a parameter out of its range.
     """
     chosen = Rules.of(rules.z_plus(), input=rules.z_box(low, high))
-    return Method("lrp_z_box", rules=chosen, bias=bias, gates=gates)
+    return Method("lrp_z_box", rules=chosen, bias=bias, gates=gates, attention=attention)

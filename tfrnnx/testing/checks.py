@@ -48,10 +48,10 @@ def check_layer(
 
     In small float64 models, where the layer reads the model's input, hidden values of either sign,
     and hidden values >= 0: what is explained is what the layer's own call computes; the gradient
-    is TensorFlow's; under every registered method of relevance, with values of `bias` and `gates`
-    in turn, all relevance is accounted for; outputs that are said to be >= 0 are; the model is the
-    same once saved and loaded, and a sample is explained alone as in its batch; compiled it is as
-    eagerly; masked steps take nothing; and weights and outputs stay as they are.
+    is TensorFlow's; under every registered method of relevance, with values of `bias`, `gates` and
+    `attention` in turn, all relevance is accounted for; outputs that are said to be >= 0 are; the
+    model is the same once saved and loaded, and a sample is explained alone as in its batch;
+    compiled it is as eagerly; masked steps take nothing; and weights and outputs stay as they are.
 
     Args:
         layer: a layer, which is made anew from its configuration; or a function of symbolic
@@ -65,7 +65,8 @@ def check_layer(
         draw: (weight, a generator) -> an array of the weight's shape. By default of either sign.
         xla: compile with XLA "none" of the methods, "one" of each family (gradients, relevance by
             sign, ...), or "all".
-        thorough: account for relevance with every value of `bias` and `gates` with every method.
+        thorough: account for relevance with every value of `bias`, `gates` and `attention` of
+            every method.
 
     Raises:
         AssertionError: saying what was expected of which layer, where it stood, and what was
@@ -195,11 +196,11 @@ def check_method(
     """Check that a registered method keeps what every method must.
 
     On small float64 models of dense, convolutional and recurrent layers, of tokens and of several
-    inputs: it explains what the model computes; relevance, with every value of `bias` and `gates`
-    that it takes, is accounted for; of a method of gradients without changed ReLUs the tape's
-    gradient makes the same, of others on models without ReLUs; a sample alone is explained as in
-    its batch, where nothing is drawn; masked steps take nothing; compiled it is as eagerly; and
-    weights and outputs stay as they are.
+    inputs: it explains what the model computes; relevance, with every value of `bias`, `gates` and
+    `attention` that it takes, is accounted for; of a method of gradients without changed ReLUs the
+    tape's gradient makes the same, of others on models without ReLUs; a sample alone is explained
+    as in its batch, where nothing is drawn; masked steps take nothing; compiled it is as eagerly;
+    and weights and outputs stay as they are.
 
     Args:
         name: of the method.

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tfrnnx.propagation.methods import BIASES, GATES, Method, methods
+from tfrnnx.propagation.methods import ATTENTION, BIASES, GATES, Method, methods
 from tfrnnx.testing import cases, running
 
 
@@ -27,11 +27,11 @@ def examples(xs: Sequence[np.ndarray] = (np.zeros((1, 1)),)) -> dict[str, Method
 
 
 def variants(name: str, parameters: Mapping[str, Any]) -> Iterator[Method]:
-    """Yield a method with these parameters, and with every other value of `bias` and `gates`."""
+    """Yield a method with these parameters, and with the others of those that have several."""
     yield running.method_of(name, **parameters)
     taken = {
-        parameter: values[1:]
-        for parameter, values in (("bias", BIASES), ("gates", GATES))
+        parameter: (*values[1:], *values)[:2]
+        for parameter, values in (("bias", BIASES), ("gates", GATES), ("attention", ATTENTION))
         if running.takes(name, parameter) and parameter not in parameters
     }
     for values in zip(*taken.values(), strict=True):  # two values of each, at once

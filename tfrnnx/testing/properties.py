@@ -119,7 +119,8 @@ def accounts(
 
 
 def _named(method: Method) -> str:
-    return f"{method.name} with bias={method.bias!r}, gates={method.gates!r}"
+    chosen = f"bias={method.bias!r}, gates={method.gates!r}, attention={method.attention!r}"
+    return f"{method.name} with {chosen}"
 
 
 def claims(subject: Subject, draws: int = 5) -> None:

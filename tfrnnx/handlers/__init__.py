@@ -7,6 +7,7 @@ handler are refused by name.
 
 from tfrnnx.handlers import (
     activations,
+    arithmetic,
     cells,
     feedforward,
     merging,
@@ -27,6 +28,7 @@ __all__ = [
     "Stepper",
     "activation_handlers",
     "activations",
+    "arithmetic",
     "cell_handlers",
     "cells",
     "feedforward",

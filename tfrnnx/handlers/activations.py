@@ -14,7 +14,7 @@ from tfrnnx.handlers.registry import (
     layer_handlers,
     unsupported,
 )
-from tfrnnx.primitives.scope import mark_positive, scope
+from tfrnnx.primitives.scope import mark_positive, relevance_scope, scope
 
 Activation = Callable[[tf.Tensor], tf.Tensor]
 
@@ -82,11 +82,22 @@ def _relu6(z: tf.Tensor) -> tf.Tensor:
 
 
 @activation_handlers.register(keras.activations.linear)
-@activation_handlers.register(keras.activations.softmax, final=True, mixes=True)
-@activation_handlers.register(keras.activations.log_softmax, final=True, mixes=True)
 def _as_it_is(z: tf.Tensor) -> tf.Tensor:
-    """What a softmax is where it is looked through."""
     return z
+
+
+@activation_handlers.register(keras.activations.softmax, final=True)
+def _softmax(z: tf.Tensor) -> tf.Tensor:
+    return primitives.softmax(z, keras.activations.softmax)
+
+
+@activation_handlers.register(keras.activations.log_softmax, final=True)
+def _log_softmax(z: tf.Tensor) -> tf.Tensor:
+    """The logarithm of a softmax, whose value is not taken from one that is 0 by rounding."""
+    value = keras.activations.log_softmax(z)
+    if relevance_scope() is None:
+        return value
+    return primitives.activate(primitives.softmax(z, keras.activations.softmax), lambda _: value)
 
 
 @layer_handlers.register(keras.layers.Activation)

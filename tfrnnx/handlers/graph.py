@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from tfrnnx import _keras
 from tfrnnx.errors import UnsupportedLayerError
+from tfrnnx.handlers.operations import read_arguments, run_on_constants
+from tfrnnx.handlers.own_code import is_own_code, symbolically, traced
 from tfrnnx.handlers.registry import LayerHandler, handler_of, layer_handlers, unsupported
 from tfrnnx.primitives.scope import Scope, mark_moved, mark_positive, running, scope
 
@@ -26,7 +27,7 @@ def run_model(model: keras.Model, inputs: Any, path: str = "", final: bool = Tru
     Raises:
         UnsupportedLayerError: naming the first layer that cannot be explained.
     """
-    graph = functional(model)
+    graph = model.read_again() if hasattr(model, "read_again") else functional(model)
     last = {id(_keras.operation_of(output)) for output in graph.outputs}
 
     def run_with_handler(layer: Any) -> Callable[..., Any]:
@@ -48,7 +49,10 @@ def _run_layer(layer: Any, path: str, final: bool, args: tuple, kwargs: dict[str
     mask = kwargs.pop("mask", None)
     if mask is None:
         mask = keras.tree.map_structure(lambda x: record.facts(x).mask, inputs)
-    if isinstance(layer, keras.Model):
+    if is_own_code(layer):
+        handed = {"mask": mask} if "mask" in _keras.parameters_of_call(layer) else {}
+        outputs = run_model(*traced(layer, args, kwargs | handed), f"{path}/", final)
+    elif isinstance(layer, keras.Model):
         masks = keras.tree.flatten(mask) if mask is not None else []
         for x, its in zip(keras.tree.flatten(inputs), masks, strict=False):
             if its is not None:
@@ -66,17 +70,16 @@ def _run_layer(layer: Any, path: str, final: bool, args: tuple, kwargs: dict[str
 
 
 def _run_on_masks(operation: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
-    """Run an operation of `keras.ops` that makes masks: no relevance flows through those.
+    """Run an operation of `keras.ops` that makes masks, or is of constants.
 
     Raises:
         UnsupportedLayerError: for any other operation.
     """
-    outputs = operation(*args, **kwargs)
-    read = [x for x in keras.tree.flatten((args, kwargs)) if tf.is_tensor(x)]
-    from_masks = bool(read) and all(x.dtype.is_bool for x in read)
-    if from_masks or not any(x.dtype.is_floating for x in keras.tree.flatten(outputs)):
-        return outputs
-    raise unsupported(operation)
+    args, kwargs, live = read_arguments(operation, args, kwargs)
+    outputs = run_on_constants(operation, args, kwargs)
+    if live and any(x.dtype.is_floating for x in keras.tree.flatten(outputs)):
+        raise unsupported(operation)
+    return outputs
 
 
 def _accepted(
@@ -129,6 +132,8 @@ def functional(model: Any) -> Any:
     Raises:
         UnsupportedLayerError: for a model that is not made of layers alone, or not built.
     """
+    if isinstance(model, keras.Function) and not isinstance(model, keras.Model):
+        return model
     if not isinstance(model, keras.Model):
         raise _unbuilt(model)
     if not isinstance(model, keras.Sequential) and _keras.has_own_call(model):
@@ -147,17 +152,16 @@ def _unbuilt(model: Any) -> UnsupportedLayerError:
 
 
 def _symbolic(model: keras.Model) -> keras.Model:
-    inputs, by_keyword = _symbolic_inputs(model)
-    try:
-        with _keras.unused(model):
-            outputs = model.call(**inputs) if by_keyword else model.call(inputs)
-            return keras.Model(inputs, outputs)
-    except Exception as error:  # whatever a call that is not made of layers raises
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise UnsupportedLayerError(
-            "Expected a subclassed keras.Model whose call does nothing but call layers. Received: "
-            f"{type(model).__name__} {model.name!r}: {reason}"
-        ) from error
+    def read() -> keras.Model:
+        inputs, by_keyword = _symbolic_inputs(model)
+        return symbolically(
+            model,
+            lambda call: keras.Model(inputs, call(**inputs) if by_keyword else call(inputs)),
+        )
+
+    graph = read()
+    graph.read_again = read  # in every run, of the weights as they are then
+    return graph
 
 
 def _symbolic_inputs(model: keras.Model) -> tuple[Any, bool]:

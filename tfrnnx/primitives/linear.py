@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tfrnnx.primitives.accounts import Ending
-from tfrnnx.primitives.maps import Conv2D, Dense
+from tfrnnx.primitives.maps import Conv2D, Dense, Einsum
 from tfrnnx.primitives.scope import Scope, relevance_scope
 from tfrnnx.propagation.rules import message
 from tfrnnx.propagation.terms import FLAT, LinearMap, Tensors
@@ -259,6 +259,17 @@ def gated(opening: tf.Tensor, contribution: Contribution) -> Contribution:
 def dense(x: tf.Tensor, kernel: Any, bias: Any = None) -> tf.Tensor:
     """Return x w + b: a linear map of one input (..., features) -> (..., units)."""
     return join([contribution(x, kernel)], bias)
+
+
+def einsum(equation: str, x: tf.Tensor, kernel: Any) -> tf.Tensor:
+    """Return `tf.einsum(equation, x, kernel)`, a linear map of any axes of x.
+
+    Args:
+        equation: of two operands, such as "btd,dhk->bthk".
+        x: floats.
+        kernel: a weight, or another constant.
+    """
+    return _join([_contribution(Einsum(equation), x, kernel)], None)
 
 
 def conv2d(

@@ -30,6 +30,7 @@ from tfrnnx.primitives.scope import scope
 from tfrnnx.propagation.methods import Method, rules
 from tfrnnx.testing import cases
 from tfrnnx.testing.cases import Case
+from tfrnnx.testing.subjects import applied
 
 FOLDER = Path(__file__).resolve().parent
 _numbers = itertools.count()
@@ -37,9 +38,12 @@ _numbers = itertools.count()
 # What the table calls the primitives that a layer is made of.
 OPERATIONS = {
     "conv2d": "convolution",
+    "linear_map": "convolution",  # or "dense", as its argument says
     "dense": "linear map",
     "contribution": "linear map",
     "affine": "scale and offset",
+    "normalize": "normalisation",
+    "bilinear": "product of tensors",
     "weighted_sum": "average",
     "add": "sum",
     "product": "product",
@@ -84,7 +88,7 @@ def watched() -> Iterator[set[str]]:
         def run(*args: Any, **kwargs: Any) -> Any:
             active = scope()
             if active is not None and not active.layer.startswith("before"):
-                used.add(name)
+                used.add(name if kwargs.get("convolution", True) else "dense")
             return function(*args, **kwargs)
 
         return run
@@ -106,7 +110,7 @@ def look_at(name: str, case: Case) -> Row:
     if case.vocabulary is None:
         x = keras.Input(case.shape)
         read = [before(case.shape[-1])(x) for _ in range(max(1, case.inputs))]
-        model = keras.Model(x, call(read if case.inputs else read[0]))
+        model = keras.Model(x, applied(call, read, case.inputs, case.apart))
         value = tf.constant(rng.uniform(-1, 1, (1, *case.shape)), tf.float32)
     else:
         x = keras.Input(case.shape, dtype="int32")
@@ -147,16 +151,16 @@ def cell(row: Row, method: Method) -> str:
     if rules is None:
         return method.relu if "relu" in row.used else "gradient"
     terms = rules.dense.terms
-    if "conv2d" in row.used:
+    if {"conv2d", "linear_map"} & row.used:
         return rules.convolution.name
     if "contribution" in row.used:
         return rules.recurrent.name
     if "dense" in row.used:
         return rules.dense.name
-    if "affine" in row.used:
+    if {"affine", "normalize"} & row.used:
         passes = method.bias == "distribute" or not terms.counts_values
         return "passes" if passes else "in proportion"
-    if {"weighted_sum", "add"} & row.used:
+    if {"weighted_sum", "add", "bilinear"} & row.used:
         return "in proportion" if terms.counts_values else "evenly"
     if "product" in row.used:
         return "evenly"

@@ -61,7 +61,9 @@ def share_sum(setting, relevance, summands, taken):
     """R_a = a / (z + ε sign(z)) R for z = Σ a, unit by unit; evenly under w² and flat."""
     rule, ones = setting.of("recurrent"), np.ones((len(summands), 1))
     units = np.transpose(summands)
-    parts = np.array([sum_parts(setting, rule, unit, ones)[:, 0] for unit in units])
+    parts = np.array(
+        [sum_parts(setting, rule, unit, ones, setting.epsilon)[:, 0] for unit in units]
+    )
     shares = parts.T * relevance
     taken.accounts[1] += (relevance - shares.sum(0)).sum()
     return shares

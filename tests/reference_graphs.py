@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from reference_rules import (
     affine_part,
+    guard,
     map_parts,
     product_parts,
     relu_gradient,
@@ -70,6 +71,34 @@ def convolution_matrix(kernel, shape, strides, padding, dilation, groups=1):
                     connected[at] = 1
     flat = (int(np.prod(shape)), -1)
     return matrix.reshape(flat), connected.reshape(flat), (*count, filters)
+
+
+def transposed_matrix(kernel, shape, outputs, strides, padding, dilation):
+    """The transpose of the convolution that makes this input of these outputs.
+
+    Args:
+        kernel: (*size, filters, channels).
+        shape: of the input, (*space, channels).
+        outputs: (*space, filters).
+        strides, padding, dilation: of that convolution.
+
+    Returns:
+        As `convolution_matrix`.
+    """
+    matrix, connected, made = convolution_matrix(kernel, outputs, strides, padding, dilation)
+    assert made == tuple(shape)
+    return matrix.T, connected.T, tuple(outputs)
+
+
+def depthwise_matrix(kernel, shape, strides, padding, dilation):
+    """z[o, c M + m] = Σ_cell x[place(o, cell), c] kernel[cell, c, m], of M filters a channel.
+
+    Returns:
+        As `convolution_matrix`.
+    """
+    *size, channels, multiplier = kernel.shape
+    groups = np.reshape(kernel, (*size, 1, channels * multiplier))
+    return convolution_matrix(groups, shape, strides, padding, dilation, groups=channels)
 
 
 def pooling_windows(shape, size, strides, padding):
@@ -164,7 +193,8 @@ class Mean(Node):
     def relevance(self, r, xs, setting):
         is_box = np.full(len(xs[0]), self.parents[0].source == "box")
         rule = setting.rule(self.reads)
-        return [sum_parts(setting, rule, xs[0], self._weights(xs[0]), is_box) @ r]
+        w, epsilon = self._weights(xs[0]), guard(setting)
+        return [sum_parts(setting, rule, xs[0], w, epsilon, is_box) @ r]
 
 
 @dataclass(eq=False)
@@ -185,7 +215,8 @@ class Sum(Node):
         got = np.zeros((len(xs), len(r)))
         for k in range(len(r)):
             x = np.array([x[k] for x in xs])
-            got[:, k] = sum_parts(setting, setting.rule(self.reads), x, w, is_box)[:, 0] * r[k]
+            rule, epsilon = setting.rule(self.reads), guard(setting)
+            got[:, k] = sum_parts(setting, rule, x, w, epsilon, is_box)[:, 0] * r[k]
         return list(got)
 
 
@@ -243,18 +274,26 @@ class Moved(Node):
 
 @dataclass(eq=False)
 class Maximum(Node):
-    """The greatest value of each of some windows: it gets all."""
+    """The greatest value of each of some windows gets all; of several parents, one by one.
+
+    `sign` is -1 where it is the least.
+    """
 
     members: list = field(default_factory=list)
+    sign: int = 1
 
-    def forward(self, x):
-        return np.array([max(x[i] for i in window) for window in self.members])
+    def winners(self, x):
+        return [max(window, key=lambda i: self.sign * x[i]) for window in self.members]
+
+    def forward(self, *xs):
+        x = np.concatenate(xs)
+        return x[self.winners(x)]
 
     def gradient(self, g, xs, relu):
-        got = np.zeros_like(xs[0])
-        for window, part in zip(self.members, g, strict=True):
-            got[max(window, key=lambda i: xs[0][i])] += part
-        return [got]
+        x = np.concatenate(xs)
+        got = np.zeros_like(x)
+        np.add.at(got, self.winners(x), g)
+        return np.split(got, np.cumsum([len(x) for x in xs])[:-1])
 
     def relevance(self, r, xs, setting):
         return self.gradient(r, xs, relu_gradient)

@@ -299,7 +299,12 @@ def map_parts(setting, main, inputs, b):
     return proper, over(joined, joined.sum(0)) * (1 - proper.sum(0)), np.zeros_like(b)
 
 
-def sum_parts(setting, rule, x, w, is_box=False):
+def guard(setting):
+    """ε of averages and merging layers: 1e-6 guards them against 0; none in LRP-0."""
+    return min(setting.epsilon, 1e-6)
+
+
+def sum_parts(setting, rule, x, w, epsilon, is_box=False):
     """Return the parts f_ik of a sum z_k = Σ_i x_i w_ik with constant weights and no bias.
 
     In proportion to what each adds, x_i w_ik / (z_k + ε sign z_k); of values in a box, what z^B
@@ -310,6 +315,7 @@ def sum_parts(setting, rule, x, w, is_box=False):
         rule: of the layer.
         x: (n,).
         w: (n, m), of one size for all inputs of an output.
+        epsilon: that of the method in a recurrent layer (Arras 2017), else the guard.
         is_box: bool (n,), which x are values of an input in a box.
     """
     connected = (w != 0).astype(float)
@@ -319,7 +325,7 @@ def sum_parts(setting, rule, x, w, is_box=False):
     if rule.box is not None:
         low, high = rule.box
         q = q - np.reshape(is_box, (-1, 1)) * (low * positive(w) + high * negative(w))
-    f = over(q, with_sign(q.sum(0), setting.epsilon))
+    f = over(q, with_sign(q.sum(0), epsilon))
     if setting.bias == "distribute":
         f = f + over(connected, connected.sum(0)) * (1 - f.sum(0))
     return f

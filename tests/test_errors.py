@@ -362,13 +362,8 @@ UNSUPPORTED = {
         ["'mine'"],
     ),
     "Multiply": (lambda: functional(lambda x: Dense(2)(2.0 * x), (3,)), ["constant"]),
-    "Add": (
-        lambda: functional(lambda x: Dense(2)(LAYERS.Add()([x, Dense(1)(x)])), (3,)),
-        ["broadcast"],
-    ),
     "OwnDropout": (lambda: functional(chain(OwnDropout(0.1), Dense(2)), (3,)), []),
     "OwnCell": (lambda: functional(chain(RNN(OwnCell(3)), Dense(2))), []),
-    "ConvLSTM1D": (lambda: functional(LAYERS.ConvLSTM1D(2, 3), (4, 6, 2)), []),
     "Softmax": (lambda: functional(chain(LAYERS.Softmax(), Dense(2)), (3,)), ["end"]),
     "Dense": (
         lambda: functional(chain(LAYERS.Dense(2, activation="softmax"), Dense(2)), (3,)),

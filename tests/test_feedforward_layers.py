@@ -5,6 +5,7 @@ import functools
 import keras
 import numpy as np
 import pytest
+import reference_graphs as graphs
 import reference_rules as paper
 import tensorflow as tf
 from networks import assert_close
@@ -89,6 +90,17 @@ def concatenated_steps(net):
     x, y = net.input((2, 2)), net.input((3, 2))
     h = net(L.Conv1D(3, 2, activation="relu"), net(L.Concatenate(axis=1), x, y))
     return net.logits(net(L.Concatenate(axis=-1), h, net(L.Dense(2), h)))
+
+
+@case
+def broadcast_shapes(net):
+    """Values and copies of values, of the inputs and of hidden values."""
+    x, y, z = net.input((2, 3)), net.input((1, 3)), net.input((3,))
+    parts = []
+    for kind in (L.Add, L.Subtract, L.Average, L.Multiply, L.Maximum, L.Minimum):
+        a, b = net(L.Dense(3, activation="relu"), x), net(L.Dense(1), x)
+        parts += [net(kind(), x, y), net(kind(), z, a), net(kind(), b, y)]
+    return net.logits(net(L.Concatenate(), *[net(L.Dense(2, activation="relu"), p) for p in parts]))
 
 
 @case
@@ -356,8 +368,30 @@ def assert_explained(net, name, parameters, reference):
         assert_close(actual.numpy(), its, 1e-10)
 
 
-@pytest.mark.parametrize("method", tfrnnx.methods.names())
-@pytest.mark.parametrize("name", CASES)
+# What more than one form of a layer is tried with: one of each kind of terms and gradients.
+KINDS = (
+    "gradient",
+    "guided_gradient",
+    "deconvnet",
+    "lrp_epsilon",
+    "lrp_gamma",
+    "lrp_alpha_beta",
+    "epsilon_plus",
+    "lrp_flat",
+    "lrp_w_square",
+    "dtd",
+)
+
+
+def is_plain(name):
+    """Whether it is the plainest form of a layer, or a case of several layers."""
+    return not name.rpartition("-")[2].isdigit() or name.endswith("-0")
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [(n, m) for n in CASES for m in tfrnnx.methods.names() if is_plain(n) or m in KINDS],
+)
 def test_every_layer_under_every_method(name, method):
     net = twin(name)
     parameters = PARAMETERS.get(method, lambda net: {})(net)
@@ -454,6 +488,45 @@ COMPOSITES = [
 @pytest.mark.parametrize("name", OF_SIGNS)
 def test_composites(name, chosen, expected):
     assert_explained(twin(name), "composite", chosen, reference_of("composite", **expected))
+
+
+def test_poolings_and_sums_are_those_of_zennit():
+    """Its ε stands in the denominators of linear maps alone; 1e-6 guards averages and sums."""
+    with in_float64():
+        x = keras.Input((6, 2))
+        conv, head = L.Conv1D(3, 2, activation="relu", padding="same"), L.Dense(CLASSES)
+        h = conv(x)
+        summed = L.Add()([L.AveragePooling1D(2)(h), L.MaxPooling1D(2)(h)])
+        model = keras.Model(x, head(L.Flatten()(summed)))
+    rng = np.random.default_rng(2)
+    for variable in model.weights:
+        variable.assign(rng.normal(0, 0.1, variable.shape))
+    x, target = rng.uniform(-1, 1, (1, 6, 2)), 1
+    given = {"kernel": np.asarray(conv.kernel), "strides": (1,), "padding": "same"}
+    w, _, _ = graphs.convolution_matrix(**given, shape=(6, 2), dilation=(1,))
+    pool = np.kron(np.kron(np.eye(3), np.full((2, 1), 0.5)), np.eye(3))
+
+    def way_back(r, a, w, b, epsilon):
+        """zennit's Epsilon and Norm: R_j = a_j Σ_k w_jk R_k / (z_k + ε sign z_k)."""
+        z = a @ w + b
+        return a * (w @ (r / (z + epsilon * np.where(z >= 0, 1, -1))))
+
+    a = np.maximum(x.reshape(-1) @ w + np.tile(np.asarray(conv.bias), 6), 0)
+    steps = a.reshape(3, 2, 3)
+    mean, greatest = (a @ pool), steps.max(1).reshape(-1)
+    logits = (mean + greatest) @ np.asarray(head.kernel) + np.asarray(head.bias)
+    start = np.where(np.arange(CLASSES) == target, logits, 0)
+    r = way_back(start, mean + greatest, np.asarray(head.kernel), np.asarray(head.bias), 0.01)
+    ones = np.concatenate([np.eye(9), np.eye(9)])
+    to_mean, to_greatest = np.split(way_back(r, np.r_[mean, greatest], ones, 0, 1e-6), 2)
+    r = way_back(to_mean, a, pool, 0, 1e-6)
+    winners = steps == steps.max(1, keepdims=True)
+    winners = winners & (winners.cumsum(1) == 1)  # the first of equal ones, zeros of ReLUs
+    r = r + (winners * to_greatest.reshape(3, 1, 3)).reshape(-1)
+    expected = way_back(r, x.reshape(-1), w, np.tile(np.asarray(conv.bias), 6), 0.01)
+    found = tfrnnx.explain(model, x, "lrp_epsilon", target, epsilon=0.01)
+    assert_close(found[0].reshape(-1), expected)
+    assert np.abs(found).max() > 0.01
 
 
 # ---------------------------------------------------------------------------------------------

@@ -410,12 +410,6 @@ def test_the_logit_is_explained_and_said(end):
     assert_close(found.logits.numpy(), line(x).numpy())
 
 
-def test_a_softmax_in_the_middle_is_refused():
-    net = sequential((3,), L.Dense(4), L.Softmax(), L.Dense(2))
-    with pytest.raises(tfrnnx.errors.UnsupportedLayerError, match="softmax"):
-        tfrnnx.Explainer(net.model, "lrp_epsilon")
-
-
 def test_told_of_what_is_unstable():
     with pytest.warns(UnstableWarning, match="prop") as caught:
         get_method("lrp_epsilon", gates="prop")

@@ -183,14 +183,6 @@ def test_a_final_activation_is_looked_through():
     assert_close(explained.logits, np.reshape(X, (4, -1)) @ logits.kernel.numpy())
 
 
-@pytest.mark.parametrize("kind", ["Dense", "LSTM"])
-def test_a_softmax_inside_is_refused(kind):
-    layer = getattr(keras.layers, kind)(3, activation="softmax")
-    model = sequence_model(layer, keras.layers.Flatten(), keras.layers.Dense(2))
-    with pytest.raises(UnsupportedLayerError, match="softmax, elsewhere than at the model's end"):
-        tfrnnx.Explainer(model, "lrp_epsilon")
-
-
 class Twice(keras.layers.Layer):
     """2 x, and a parent."""
 

@@ -201,17 +201,53 @@ def dense(layer, parent):
     return activated([graphs.Linear([parent], shape, None, [w], b, [connected])], layer.activation)
 
 
+def linear(parent, made, bias=0.0, convolution=True):
+    """A linear map; `made`: the matrix, what is connected, and the shape of the outputs."""
+    w, connected, shape = made
+    b = np.broadcast_to(bias, shape).reshape(-1)
+    return graphs.Linear([parent], shape, None, [w], b, [connected], convolution)
+
+
+def form(layer):
+    return layer.strides, layer.padding, layer.dilation_rate
+
+
 def convolution(layer, parent):
-    w, connected, shape = graphs.convolution_matrix(
-        np.asarray(layer.kernel),
-        parent.shape,
-        layer.strides,
-        layer.padding,
-        layer.dilation_rate,
-        layer.groups,
+    made = graphs.convolution_matrix(
+        np.asarray(layer.kernel), parent.shape, *form(layer), layer.groups
     )
-    b = np.broadcast_to(bias_of(layer), shape).reshape(-1)
-    node = graphs.Linear([parent], shape, None, [w], b, [connected], convolution=True)
+    return activated([linear(parent, made, bias_of(layer))], layer.activation)
+
+
+def transposed(layer, parent):
+    outputs = layer.compute_output_shape((1, *parent.shape))[1:]
+    made = graphs.transposed_matrix(np.asarray(layer.kernel), parent.shape, outputs, *form(layer))
+    return activated([linear(parent, made, bias_of(layer))], layer.activation)
+
+
+def depthwise(layer, parent):
+    made = graphs.depthwise_matrix(np.asarray(layer.kernel), parent.shape, *form(layer))
+    return activated([linear(parent, made, bias_of(layer))], layer.activation)
+
+
+def separable(layer, parent):
+    """Each channel apart, and then from channels to filters at every place."""
+    made = graphs.depthwise_matrix(np.asarray(layer.depthwise_kernel), parent.shape, *form(layer))
+    first = linear(parent, made)
+    ones = (1,) * (len(first.shape) - 1)
+    kernel = np.asarray(layer.pointwise_kernel)
+    made = graphs.convolution_matrix(kernel, first.shape, ones, "valid", ones)
+    return activated([first, linear(first, made, bias_of(layer))], layer.activation)
+
+
+def einsum(layer, parent):
+    """The matrix that the equation is, found unit vector by unit vector."""
+    cells = int(np.prod(parent.shape))
+    units = np.eye(cells).reshape(cells, *parent.shape)
+    kernel = np.asarray(layer.kernel)
+    rows = [np.einsum(layer.equation, units, w) for w in (kernel, np.ones_like(kernel))]
+    made = (*(row.reshape(cells, -1) for row in rows), rows[0].shape[1:])
+    node = linear(parent, made, bias_of(layer), convolution=False)
     return activated([node], layer.activation)
 
 
@@ -241,6 +277,18 @@ def mean(parent, shape, members):
 
 def maximum(parent, shape, members):
     return graphs.Maximum([parent], shape, parent.source, members)
+
+
+def extreme(sign):
+    """The greatest, or the least, of nodes of one shape, value by value."""
+
+    def node(parents):
+        shape, (source, *others) = parents[0].shape, {parent.source for parent in parents}
+        numbers = np.arange(len(parents) * np.prod(shape)).reshape(len(parents), -1)
+        source = None if others else source
+        return graphs.Maximum(list(parents), shape, source, list(numbers.T), sign)
+
+    return node
 
 
 def moved(parents, numbers):
@@ -323,6 +371,15 @@ NODES = {
     layers.Dense: dense,
     layers.Conv1D: convolution,
     layers.Conv2D: convolution,
+    layers.Conv3D: convolution,
+    layers.Conv1DTranspose: transposed,
+    layers.Conv2DTranspose: transposed,
+    layers.Conv3DTranspose: transposed,
+    layers.DepthwiseConv1D: depthwise,
+    layers.DepthwiseConv2D: depthwise,
+    layers.SeparableConv1D: separable,
+    layers.SeparableConv2D: separable,
+    layers.EinsumDense: einsum,
     layers.AveragePooling1D: pooling(mean),
     layers.AveragePooling2D: pooling(mean),
     layers.MaxPooling1D: pooling(maximum),
@@ -391,11 +448,29 @@ def product(parents):
     return graphs.Product(list(parents), parents[0].shape)
 
 
+def merging(make):
+    """`make`: nodes of one shape -> node. Others are broadcast; axes come first where missing."""
+
+    def nodes(layer, *parents):
+        shape = np.broadcast_shapes(*(parent.shape for parent in parents))
+        same = [
+            parent
+            if parent.shape == shape
+            else moved([parent], np.broadcast_to(number(parent), shape))
+            for parent in parents
+        ]
+        return [*(node for node in same if node not in parents), make(same)]
+
+    return nodes
+
+
 MERGING = {
-    layers.Add: lambda layer, *nodes: [summed(nodes, [1.0] * len(nodes))],
-    layers.Average: lambda layer, *nodes: [summed(nodes, [1 / len(nodes)] * len(nodes))],
-    layers.Subtract: lambda layer, *nodes: [summed(nodes, [1.0, -1.0])],
-    layers.Multiply: lambda layer, *nodes: [product(nodes)],
+    layers.Add: merging(lambda nodes: summed(nodes, [1.0] * len(nodes))),
+    layers.Average: merging(lambda nodes: summed(nodes, [1 / len(nodes)] * len(nodes))),
+    layers.Subtract: merging(lambda nodes: summed(nodes, [1.0, -1.0])),
+    layers.Multiply: merging(product),
+    layers.Maximum: merging(extreme(1)),
+    layers.Minimum: merging(extreme(-1)),
     layers.Concatenate: lambda layer, *nodes: [
         concatenated(nodes, layer.axis - 1 if layer.axis > 0 else layer.axis)
     ],

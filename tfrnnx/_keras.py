@@ -58,6 +58,24 @@ def symbolic_arguments(operation: Any) -> list[bool]:
     return [isinstance(argument, keras.KerasTensor) for argument in flat]
 
 
+def argument_names(layer: Any) -> Any:
+    """Return the names of the arguments of a layer's `call`.
+
+    `_call_signature`: Keras hands masks on by them; inspecting the method again takes longer.
+    """
+    return layer._call_signature.parameters
+
+
+def arguments_of(layer: Any, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return what a layer is called with, by the names of the arguments of its `call`.
+
+    `_call_signature`, as above. What only a surrounding call may know, such as `training`, is left
+    out where the layer does not take it.
+    """
+    taken = {name: value for name, value in kwargs.items() if name in argument_names(layer)}
+    return dict(layer._call_signature.bind(*args, **taken).arguments)
+
+
 def has_own_call(model: keras.layers.Layer) -> bool:
     """Return whether a model or layer has a `call` of its own, also behind a weak proxy.
 
@@ -72,24 +90,16 @@ def is_of_keras(thing: Any) -> bool:
     return thing.__module__.startswith("keras.")
 
 
-def parameters_of_call(layer: Any) -> frozenset[str]:
-    """Return the names of the arguments of a layer's `call`.
-
-    `_call_signature`: Keras inspects it once, when the layer is made.
-    """
-    return frozenset(layer._call_signature.parameters)
-
-
 @contextmanager
 def unused(model: keras.layers.Layer) -> Iterator[None]:
     """Have what is inside leave no trace in the layers of a model or layer that it calls.
 
-    `_flatten_layers`, `_inbound_nodes`, `_outbound_nodes`: a layer notes each of its uses, and a
+    `_inbound_nodes`, `_outbound_nodes`: a layer notes each of its uses, and a
     saved model would have them.
     """
     nodes = [
         (layer, list(layer._inbound_nodes), list(layer._outbound_nodes))
-        for layer in _all_layers(model)
+        for layer in layers_of(model)
     ]
     try:
         yield
@@ -130,7 +140,11 @@ def weights_beside_symbols() -> Iterator[None]:
                 setattr(keras.Variable, name, plain)
 
 
-def _all_layers(model: keras.layers.Layer) -> Iterable[Any]:
+def layers_of(model: keras.layers.Layer) -> Iterable[Any]:
+    """Yield a model and all layers in it, however deep.
+
+    `_flatten_layers`: `model.layers` has those at the top alone.
+    """
     return model._flatten_layers()
 
 
@@ -140,3 +154,26 @@ def build_shapes(model: keras.Model) -> dict[str, Any]:
     `_build_shapes_dict`: such a model says nowhere else what it takes.
     """
     return getattr(model, "_build_shapes_dict", None) or {}
+
+
+def projections_of(attention: Any) -> dict[str, Any]:
+    """Return the `EinsumDense` layers of an attention layer of heads, by what they make.
+
+    `_query_dense` and the like: `GroupQueryAttention` has no public names for them, and no layer
+    has one for its gates, which are None where Keras has none.
+    """
+    names = {name: f"_{name}_dense" for name in ("query", "key", "value", "output")}
+    projections = {name: getattr(attention, private) for name, private in names.items()}
+    return {**projections, "gate": getattr(attention, "_gate_dense", None)}
+
+
+def attention_mask_of(attention: Any, *given: Any) -> Any:
+    """Return which queries of an attention layer of heads read which keys, or None.
+
+    `_compute_attention_mask`: it knows of causal masks and of windows that slide.
+
+    Args:
+        attention: the layer.
+        *given: query, value, query_mask, value_mask, key_mask, attention_mask, use_causal_mask.
+    """
+    return attention._compute_attention_mask(*given)

@@ -59,6 +59,14 @@ class UnsupportedLayerError(TfrnnxError, NotImplementedError):
     """A layer without explanation rules. Never a silent plain gradient."""
 
 
+class MismatchError(TfrnnxError, RuntimeError):
+    """What would be explained is another function than the model computes."""
+
+
+class NotFiniteError(TfrnnxError, FloatingPointError):
+    """NaN or Inf in weights, outputs or relevance."""
+
+
 class ModelFileError(TfrnnxError, OSError):
     """A model file that is missing, truncated or not a Keras model."""
 
@@ -98,7 +106,7 @@ class PluginWarning(TfrnnxWarning):
 
 
 class UnstableWarning(TfrnnxWarning):
-    """Parameters with which relevance can grow without bound."""
+    """Relevance grows without bound, or can: its absolute values exceed what it started with."""
 
 
 def tell(message: str, category: type[TfrnnxWarning]) -> None:

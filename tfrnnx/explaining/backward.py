@@ -27,6 +27,8 @@ class Result(NamedTuple):
         start: what the backward pass started with, (batch,).
         taken: what the maps of each layer took, see `tfrnnx.Ledger`.
         initial_states: what arrived at the states that recurrent layers start from, (batch,).
+        size: the sum of the relevance's absolute values, (batch,): NaN or Inf if one of them is.
+        finite: whether all outputs are, a bool.
     """
 
     relevance: list[tf.Tensor]
@@ -36,12 +38,16 @@ class Result(NamedTuple):
     start: tf.Tensor
     taken: dict[str, list[tf.Tensor]]
     initial_states: dict[str, tf.Tensor]
+    size: tf.Tensor
+    finite: tf.Tensor
 
 
 Embed: TypeAlias = Callable[[Any], tf.Tensor]  # makes values of inputs
 
 
-class _Pass(NamedTuple):
+class Pass(NamedTuple):
+    """One run of a model, with what was found out and the tape to go back by."""
+
     record: Record
     outputs: Nested[tf.Tensor]
     tape: tf.GradientTape
@@ -68,29 +74,31 @@ def explain_batch(
         The result, and what was found out.
     """
     batch = tf.shape(question.inputs[0])[0] if ledger else None
-    first = _forward(graph, method, question, batch)
+    first = forward(graph, method, question, batch)
     start = start_of(question, first.outputs, method)
     if method.sampler is not None:
         # Its points are explained for the class that is predicted at x itself.
         there = replace(question, classes=question.classes._replace(index=start.target))
-        relevance = _sampled(graph, method, there)
-        result = Result(
-            relevance, first.outputs, start.target, {}, tf.zeros_like(start.score), {}, {}
-        )
+        relevance = _sampled(graph, method, there, first.record.made_at_x)
+        nothing = tf.zeros_like(start.score)
+        checks = _size(relevance), _finite(first.outputs)
+        result = Result(relevance, first.outputs, start.target, {}, nothing, {}, {}, *checks)
         return result, first.record
     return _backward(first, method, start, question.inputs, layers), first.record
 
 
-def _forward(
+def forward(
     graph: keras.Model,
     method: Method,
     question: Question,
     batch: tf.Tensor | None = None,
     sample: Sample | None = None,
-) -> _Pass:
+    at_x: Sequence[Any] | None = None,
+) -> Pass:
+    """Run a model at x, or where `sample` says, with the primitives recorded."""
     with (
         tf.GradientTape(watch_accessed_variables=False) as tape,
-        explaining(method, tape, batch, sample) as record,
+        explaining(method, tape, batch, sample, at_x) as record,
     ):
         points = []
         inputs = zip(question.inputs, question.masks, strict=True)
@@ -100,13 +108,16 @@ def _forward(
             else:
                 x = tf.identity(x)
             record.note(x, tokens=number, mask=mask)
+            if mask is not None:
+                record.given_masks.append(mask)
             points.append(x)
         outputs = run_model(graph, keras.tree.pack_sequence_as(graph.input, points))
-    return _Pass(record, outputs, tape)
+        outputs = record.look_through(outputs)
+    return Pass(record, outputs, tape)
 
 
 def _backward(
-    run: _Pass, method: Method, start: Start, inputs: Sequence[tf.Tensor], layers: Sequence[str]
+    run: Pass, method: Method, start: Start, inputs: Sequence[tf.Tensor], layers: Sequence[str]
 ) -> Result:
     record = run.record
     missing = [path for path in layers if path not in record.outputs]
@@ -116,7 +127,8 @@ def _backward(
             f"{', '.join(missing)}"
         )
     read: dict[str, list[tf.Tensor]] = {
-        path: keras.tree.flatten(record.outputs[path]) for path in layers
+        path: [record.explained(x) for x in keras.tree.flatten(record.outputs[path])]
+        for path in layers
     }
     wanted = {
         "inputs": [entry.point for entry in record.entries],
@@ -132,8 +144,9 @@ def _backward(
         unconnected_gradients=tf.UnconnectedGradients.ZERO,
     )
     got = keras.tree.pack_sequence_as(wanted, arrived)
+    relevance = _relevance(record, method, inputs, got["inputs"])
     return Result(
-        _relevance(record, method, inputs, got["inputs"]),
+        relevance,
         run.outputs,
         start.target,
         {
@@ -146,7 +159,24 @@ def _backward(
             path: tf.add_n([tf.reduce_sum(tf.reshape(v, [record.batch, -1]), 1) for v in values])
             for path, values in got["states"].items()
         },
+        _size(relevance),
+        _finite(run.outputs),
     )
+
+
+def _size(relevance: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Return the sum of absolute values of every sample."""
+    return tf.add_n(
+        [
+            tf.reduce_sum(tf.abs(tf.cast(r, tf.float64)), list(range(1, r.shape.rank)))
+            for r in relevance
+        ]
+    )
+
+
+def _finite(outputs: Nested[tf.Tensor]) -> tf.Tensor:
+    each = [tf.reduce_all(tf.math.is_finite(x)) for x in keras.tree.flatten(outputs)]
+    return tf.reduce_all(tf.stack(each))
 
 
 def _by_sample(sinks: Sequence[tf.Tensor], batch: tf.Tensor | None) -> list[tf.Tensor]:
@@ -180,8 +210,10 @@ def _relevance(
     ]
 
 
-def _sampled(graph: keras.Model, method: Method, question: Question) -> list[tf.Tensor]:
-    """Return the sum over the sampler's points, one after the other."""
+def _sampled(
+    graph: keras.Model, method: Method, question: Question, at_x: Sequence[Any]
+) -> list[tf.Tensor]:
+    """Return the sum over the sampler's points, one after the other; masks are those at x."""
     sampler = method.sampler
     assert sampler is not None
 
@@ -189,7 +221,7 @@ def _sampled(graph: keras.Model, method: Method, question: Question) -> list[tf.
         def sample(value: tf.Tensor, number: int, embed: Embed) -> tuple[tf.Tensor, tf.Tensor]:
             return sampler.sample(index, value, number, embed)
 
-        run = _forward(graph, method, question, sample=sample)
+        run = forward(graph, method, question, sample=sample, at_x=at_x)
         start = start_of(question, run.outputs, method)
         return _backward(run, method, start, question.inputs, ()).relevance
 

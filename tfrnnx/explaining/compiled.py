@@ -25,8 +25,10 @@ class Compiled:
 
     Attributes:
         negative_inputs: paths of layers that a rule asks for inputs >= 0 in vain.
-        looked_through: paths of layers whose final softmax or sigmoid was looked through.
+        finals: of each output, the final softmax or sigmoid that was looked through, or None.
+        looked_through: paths of the layers that these are of.
         lost_masks: names of the layers that lose a mask.
+        unread_masks: of those, which lose one that no layer has read.
         vocabularies: how many tokens there are, by the number of the input.
     """
 
@@ -74,8 +76,11 @@ class Compiled:
     def _note(self, record: Record) -> None:
         """Keep what a trace found out."""
         self.negative_inputs = tuple(dict.fromkeys(record.negative_inputs))
-        self.looked_through = tuple(dict.fromkeys(record.looked_through))
+        self.finals = tuple(None if its is None else its.function for its in record.finals)
+        layers = (its.layer for its in record.finals if its is not None)
+        self.looked_through = tuple(dict.fromkeys(layers))
         self.lost_masks = tuple(dict.fromkeys(record.lost_masks))
+        self.unread_masks = tuple(dict.fromkeys(record.unread_masks))
         self.vocabularies = {
             entry.number: entry.vocabulary
             for entry in record.entries

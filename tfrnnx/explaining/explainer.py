@@ -3,9 +3,11 @@
 import functools
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfrnnx.errors import (
@@ -16,6 +18,7 @@ from tfrnnx.errors import (
     UnsupportedLayerError,
     tell,
 )
+from tfrnnx.explaining import guard
 from tfrnnx.explaining.arrays import Inputs, Nested
 from tfrnnx.explaining.backward import Result, explain_batch
 from tfrnnx.explaining.compiled import Compiled
@@ -56,6 +59,8 @@ class Explainer:
             measured (`python -m benchmarks --only=xla`) it pays for relevance methods on recurrent
             layers when batches of one size come again and again: 0.5 to 0.8 of the time. Gradients
             gain less, and where convolutions dominate there is nothing to gain.
+        verify: compare the outputs that are explained with the model's own on the first batch,
+            which costs a forward pass, once.
         **parameters: of the method, such as `low=` and `high=` of "dtd".
 
     Raises:
@@ -63,11 +68,15 @@ class Explainer:
         ConfigError: for a parameter that the method does not take, or out of its range; a layer
             that the model does not have; a ledger of a method without relevance.
         UnsupportedLayerError: for a model or layer that cannot be explained.
+        MismatchError: at the first call, where it would explain another function than the model
+            computes.
+        NotFiniteError: at a call, for NaN or Inf in weights, outputs or relevance.
 
     Warns:
         NegativeInputWarning: once, where the method's rules assume activations >= 0 and a layer's
             input can be negative.
         LogitWarning: once, where a final softmax or sigmoid is looked through.
+        UnstableWarning: once, where relevance grew past a thousandfold of its start.
 
     Example:
         >>> explainer = tfrnnx.Explainer(model, "dtd")
@@ -82,6 +91,7 @@ class Explainer:
         layers: Sequence[str] = (),
         ledger: bool = False,
         jit_compile: bool = False,
+        verify: bool = True,
         **parameters: Any,
     ) -> None:
         self.model = model
@@ -103,6 +113,8 @@ class Explainer:
         self.jit_compile = jit_compile
         self._graph = functional(model)
         self._inputs = InputSpec(self._graph, self.method)
+        self._unverified = verify
+        self._stable = self.method.propagates_relevance
         self._functions: dict[tuple[Form, tuple[bool, ...]], Compiled] = {}
         self._lock = threading.Lock()
         self._trace()
@@ -239,12 +251,14 @@ class Explainer:
             for is_ragged, mask in zip(ragged, question.masks, strict=True)
         ]
         compiled = self._compiled(question.form, tuple(masked))
-        if any(ragged) and compiled.lost_masks:
-            lost = ", ".join(compiled.lost_masks)
-            received = f"RaggedTensor, whose mask {lost} loses; pad it, with no mask"
-            raise self._inputs.unfit(ragged.index(True), received)
+        lost = compiled.lost_masks if any(ragged) else compiled.unread_masks if any(masked) else ()
+        if lost:
+            what = "RaggedTensor, whose mask" if any(ragged) else "a mask that"
+            received = f"{what} {', '.join(lost)} loses; pad it, with no mask"
+            raise self._inputs.unfit((ragged if any(ragged) else masked).index(True), received)
         asked = self._inputs.tensors(question)
         result = compiled(asked)
+        self._check(asked, result, compiled)
         parts = [
             tf.RaggedTensor.from_tensor(r, tf.reduce_sum(tf.cast(mask, tf.int32), 1))
             if is_ragged
@@ -252,6 +266,33 @@ class Explainer:
             for r, mask, is_ragged in zip(result.relevance, asked.masks, ragged, strict=True)
         ]
         return result, parts
+
+    def _check(self, asked: Question, result: Result, compiled: Compiled) -> None:
+        """Refuse what is not finite, and another function than the model's own."""
+        if not tf.executing_eagerly():
+            tf.debugging.Assert(result.finite, ["Expected finite outputs. Received: NaN or Inf"])
+            finite = tf.reduce_all(tf.math.is_finite(result.size))
+            tf.debugging.Assert(finite, ["Expected finite relevance. Received: NaN or Inf"])
+            return
+        if not result.finite:
+            guard.refuse_outputs(self.model, self._graph, asked)
+        size = np.asarray(result.size)
+        if not np.isfinite(size).all():
+            guard.refuse_relevance(self._graph, self.method, asked)
+        if self._unverified and size.size:
+            self._verify(asked, result, compiled)
+        if self._stable and (size > guard.UNSTABLE * np.abs(result.start)).any():
+            self._stable = not guard.tell_unstable(self._graph, self.method, asked, result)
+
+    def _verify(self, asked: Question, result: Result, compiled: Compiled) -> None:
+        if any(mask is not None for mask in asked.masks):  # which the model itself may not take
+            nothing: list[None] = [None] * len(asked.inputs)
+            asked = replace(asked, masks=nothing)
+            compiled = self._compiled(asked.form, (False,) * len(nothing))
+            result = compiled(asked)
+        outputs = keras.tree.flatten(result.outputs)
+        guard.require_same(self.model, self._graph, self.method, asked, outputs, compiled)
+        self._unverified = False
 
     def _ledger(self, result: Result) -> Ledger:
         inputs = {

@@ -8,14 +8,17 @@ handler are refused by name.
 from tfrnnx.handlers import (
     activations,
     arithmetic,
+    attention,
     cells,
+    convolution,
     feedforward,
     merging,
     moving,
+    normalization,
     operations,
     recurrent,
 )
-from tfrnnx.handlers.graph import functional, run_model
+from tfrnnx.handlers.graph import call_model, functional, run_model
 from tfrnnx.handlers.registry import (
     Stepper,
     activation_handlers,
@@ -29,13 +32,17 @@ __all__ = [
     "activation_handlers",
     "activations",
     "arithmetic",
+    "attention",
+    "call_model",
     "cell_handlers",
     "cells",
+    "convolution",
     "feedforward",
     "functional",
     "layer_handlers",
     "merging",
     "moving",
+    "normalization",
     "operations",
     "recurrent",
     "run_model",

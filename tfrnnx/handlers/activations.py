@@ -12,9 +12,8 @@ from tfrnnx.handlers.registry import (
     ActivationHandler,
     activation_handlers,
     layer_handlers,
-    unsupported,
 )
-from tfrnnx.primitives.scope import mark_positive, relevance_scope, scope
+from tfrnnx.primitives.scope import Final, mark_positive, scope
 
 Activation = Callable[[tf.Tensor], tf.Tensor]
 
@@ -28,30 +27,20 @@ def known_of(activation: Activation) -> ActivationHandler:
 
 
 def activated(layer: Any, z: tf.Tensor, activation: Activation | None) -> tf.Tensor:
-    """Return the activation of z; a softmax or sigmoid at the end of the model is looked through.
-
-    Raises:
-        UnsupportedLayerError: for a softmax that is not at the end.
-    """
-    active = scope()
-    assert active is not None
+    """Return the activation of z, which is looked through where it is the model's output."""
     if activation is None:
         return z
-    if active.final and known_of(activation).final:
-        active.record.looked_through.append(active.layer)
-        return z
-    return inside(layer, z, activation)
+    a = inside(layer, z, activation)
+    if known_of(activation).final:
+        active = scope()
+        assert active is not None
+        active.record.activated(Final(a, z, activation, active.layer))
+    return a
 
 
 def inside(layer: Any, z: tf.Tensor, activation: Activation) -> tf.Tensor:
-    """Return the activation of z in the midst of a model.
-
-    Raises:
-        UnsupportedLayerError: for a softmax.
-    """
+    """Return the activation of z in the midst of a model."""
     handler = known_of(activation)
-    if handler.mixes:
-        raise unsupported(layer, f" with {activation.__name__}, elsewhere than at the model's end")
     a = handler.run(z)
     if handler.positive:
         mark_positive(a)
@@ -65,6 +54,7 @@ def _elementwise(function: Activation) -> Activation:
 for _function, _facts in {
     keras.activations.exponential: {"positive": True},
     keras.activations.hard_sigmoid: {"fraction": True},
+    keras.activations.log_softmax: {"final": True},
     keras.activations.sigmoid: {"fraction": True, "final": True},
     keras.activations.softplus: {"positive": True},
 }.items():
@@ -82,22 +72,19 @@ def _relu6(z: tf.Tensor) -> tf.Tensor:
 
 
 @activation_handlers.register(keras.activations.linear)
-def _as_it_is(z: tf.Tensor) -> tf.Tensor:
+def _linear(z: tf.Tensor) -> tf.Tensor:
     return z
 
 
-@activation_handlers.register(keras.activations.softmax, final=True)
+@activation_handlers.register(keras.activations.softmax, fraction=True, final=True)
 def _softmax(z: tf.Tensor) -> tf.Tensor:
     return primitives.softmax(z, keras.activations.softmax)
 
 
-@activation_handlers.register(keras.activations.log_softmax, final=True)
-def _log_softmax(z: tf.Tensor) -> tf.Tensor:
-    """The logarithm of a softmax, whose value is not taken from one that is 0 by rounding."""
-    value = keras.activations.log_softmax(z)
-    if relevance_scope() is None:
-        return value
-    return primitives.activate(primitives.softmax(z, keras.activations.softmax), lambda _: value)
+@activation_handlers.register(keras.activations.glu)
+def _glu(z: tf.Tensor) -> tf.Tensor:
+    signal, opening = tf.split(z, 2, -1)
+    return primitives.gate(primitives.activate(opening, tf.sigmoid), signal)
 
 
 @layer_handlers.register(keras.layers.Activation)
@@ -106,8 +93,12 @@ def _activation_layer(layer: Any, z: tf.Tensor) -> tf.Tensor:
 
 
 @layer_handlers.register(keras.layers.Softmax)
-def _softmax_layer(layer: Any, z: tf.Tensor) -> tf.Tensor:
-    return activated(layer, z, keras.activations.softmax)
+def _softmax_layer(layer: Any, z: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
+    axes = [axis % z.shape.rank for axis in keras.tree.flatten(layer.axis)]
+    if mask is None and axes == [z.shape.rank - 1]:
+        return activated(layer, z, keras.activations.softmax)
+    valid = mask if mask is None or mask.dtype.is_bool else mask > 0.5
+    return primitives.softmax(z, lambda z: layer.call(z, mask), axes, valid)
 
 
 @layer_handlers.register(keras.layers.ReLU)

@@ -4,6 +4,7 @@ A constant is a number, an array, a weight, or what is made of such alone. What 
 multiplied by hand follows the rules of the layers that do the same.
 """
 
+import re
 import string
 from typing import Any
 
@@ -132,15 +133,35 @@ def _maximum(operation: Any, a: Any, b: Any) -> tf.Tensor:
 
 
 def _product(operation: Any, equation: str, a: Any, b: Any) -> tf.Tensor:
-    """A linear map where one of the two is a constant."""
-    both = tensors_of(a, b)
-    if all(is_live(x) for x in both):
-        return primitives.bilinear(equation, *both)
-    if is_live(both[0]):
-        return primitives.einsum(equation, *both)
-    operands, result = equation.split("->")
-    first, second = operands.split(",")
-    return primitives.einsum(f"{second},{first}->{result}", both[1], both[0])
+    """Return `tf.einsum(equation, a, b)`: a linear map where one of the two is a constant."""
+    operands = tensors_of(a, b)
+    *indices, result = re.split(",|->", equation)
+    read = [(its, x) for its, x in zip(indices, operands, strict=True) if is_live(x)]
+    first = _first_index(result, max(_spread(i, x) for i, x in zip(indices, operands, strict=True)))
+    if any(_first_index(its, _spread(its, x)) != first for its, x in read):
+        raise unsupported(operation, " that moves samples from the first axis, or adds them up")
+    if len(read) == 2:
+        return primitives.bilinear(equation, *operands)
+    number = 0 if is_live(operands[0]) else 1
+    of_x, of_c = indices[number], indices[1 - number]
+    return primitives.linear_map(
+        lambda x, c: tf.einsum(f"{of_x},{of_c}->{result}", x, c),
+        operands[number],
+        operands[1 - number],
+        convolution=False,
+    )
+
+
+def _spread(indices: str, x: tf.Tensor) -> int:
+    """Return how many axes the dots stand for."""
+    return x.shape.rank - len(indices) + 3 if "..." in indices else 0
+
+
+def _first_index(indices: str, spread: int) -> str:
+    """Return the letter of the first axis; of dots, how many axes follow."""
+    if indices.startswith("..."):
+        return str(spread) if spread else indices[3:4]
+    return indices[:1]
 
 
 def _tensors(*xs: Any) -> list[tf.Tensor]:

@@ -1,5 +1,6 @@
-"""Handlers of dense and convolutional layers, pooling, normalisation and embeddings."""
+"""Handlers of dense layers, pooling, normalisation and embeddings."""
 
+import re
 from typing import Any
 
 import keras
@@ -17,43 +18,20 @@ def _dense(layer: Any, x: tf.Tensor) -> tf.Tensor:
     return activated(layer, primitives.dense(x, layer.kernel, layer.bias), layer.activation)
 
 
-@layer_handlers.register(keras.layers.Conv2D)
-def _conv2d(layer: Any, x: tf.Tensor) -> tf.Tensor:
-    _require_channels_last(layer)
-    z = primitives.conv2d(
+@layer_handlers.register(keras.layers.EinsumDense)
+def _einsum_dense(layer: Any, x: tf.Tensor) -> tf.Tensor:
+    of_inputs, _, of_outputs = re.split(",|->", layer.equation.replace(" ", ""))
+    # Samples stand on the first axis, on the way back as well.
+    if of_inputs[0] != of_outputs[0] or layer.equation.count(of_inputs[0]) not in (2, 6):
+        raise unsupported(layer, f" with equation={layer.equation!r}")
+    z = primitives.linear_map(
+        lambda x, w: tf.einsum(layer.equation, x, w),
         tf.cast(x, layer.variable_dtype),
         layer.kernel,
         layer.bias,
-        layer.strides,
-        layer.padding.upper(),
-        layer.dilation_rate,
-        layer.groups,
+        convolution=False,
     )
     return activated(layer, z, layer.activation)
-
-
-@layer_handlers.register(keras.layers.Conv1D)
-def _conv1d(layer: Any, x: tf.Tensor) -> tf.Tensor:
-    _require_channels_last(layer)
-    causal = layer.padding == "causal"
-    (size,), (dilation,) = layer.kernel_size, layer.dilation_rate
-    # As images of one column.
-    z = primitives.conv2d(
-        tf.cast(x, layer.variable_dtype)[:, :, None],
-        tf.convert_to_tensor(layer.kernel)[:, None],
-        layer.bias,
-        (layer.strides[0], 1),
-        "VALID" if causal else layer.padding.upper(),
-        (dilation, 1),
-        layer.groups,
-        before=dilation * (size - 1) if causal else 0,
-    )
-    return activated(layer, z[:, :, 0], layer.activation)
-
-
-def _require_channels_last(layer: Any) -> None:
-    if layer.data_format != "channels_last":
-        raise unsupported(layer, f" with data_format={layer.data_format!r}")
 
 
 @layer_handlers.register(keras.layers.AveragePooling1D)
@@ -117,9 +95,11 @@ def _embedding(layer: Any, tokens: tf.Tensor) -> tf.Tensor:
 
 @layer_handlers.register(keras.layers.Masking)
 def _masking(layer: Any, x: tf.Tensor) -> tf.Tensor:
-    valid = tf.reduce_any(x != tf.cast(layer.mask_value, x.dtype), -1, keepdims=True)
-    masked = tf.where(valid, x, primitives.nothing(x))
     active = scope()
     assert active is not None
+    valid = active.record.as_at_x(
+        lambda: tf.reduce_any(x != tf.cast(layer.mask_value, x.dtype), -1, keepdims=True)
+    )
+    masked = tf.where(valid, x, primitives.nothing(x))
     active.record.note(masked, source=active.source, positive=active.positive)
     return masked

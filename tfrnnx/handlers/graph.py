@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from tfrnnx import _keras
 from tfrnnx.errors import UnsupportedLayerError
@@ -13,7 +14,7 @@ from tfrnnx.handlers.registry import LayerHandler, handler_of, layer_handlers, u
 from tfrnnx.primitives.scope import Scope, mark_moved, mark_positive, running, scope
 
 
-def run_model(model: keras.Model, inputs: Any, path: str = "", final: bool = True) -> Any:
+def run_model(model: keras.Model, inputs: Any, path: str = "") -> Any:
     """Return the model's outputs for inputs, every layer run by its handler.
 
     To be called inside `primitives.scope.explaining`. The model is neither changed nor copied.
@@ -22,49 +23,45 @@ def run_model(model: keras.Model, inputs: Any, path: str = "", final: bool = Tru
         model: functional or sequential.
         inputs: as the model takes them.
         path: of the model in the models around it, ending in "/".
-        final: whether the model's outputs are those that are explained.
 
     Raises:
         UnsupportedLayerError: naming the first layer that cannot be explained.
     """
     graph = model.read_again() if hasattr(model, "read_again") else functional(model)
-    last = {id(_keras.operation_of(output)) for output in graph.outputs}
 
     def run_with_handler(layer: Any) -> Callable[..., Any]:
-        def run(*args: Any, **kwargs: Any) -> Any:
-            return _run_layer(
-                layer, f"{path}{layer.name}", final and id(layer) in last, args, kwargs
-            )
-
-        return run
+        return lambda *args, **kwargs: _run_layer(layer, f"{path}{layer.name}", args, kwargs)
 
     return _keras.run_graph(graph, inputs, run_with_handler)
 
 
-def _run_layer(layer: Any, path: str, final: bool, args: tuple, kwargs: dict[str, Any]) -> Any:
+def _run_layer(layer: Any, path: str, args: tuple, kwargs: dict[str, Any]) -> Any:
     active = scope()
     assert active is not None
     record = active.record
-    inputs = args[0] if args else next(iter(kwargs.values()))
-    mask = kwargs.pop("mask", None)
-    if mask is None:
-        mask = keras.tree.map_structure(lambda x: record.facts(x).mask, inputs)
-    if is_own_code(layer):
-        handed = {"mask": mask} if "mask" in _keras.parameters_of_call(layer) else {}
-        outputs = run_model(*traced(layer, args, kwargs | handed), f"{path}/", final)
-    elif isinstance(layer, keras.Model):
-        masks = keras.tree.flatten(mask) if mask is not None else []
-        for x, its in zip(keras.tree.flatten(inputs), masks, strict=False):
-            if its is not None:
-                record.note(x, mask=its)
-        outputs = run_model(layer, inputs, f"{path}/", final)
-    elif type(layer) not in layer_handlers and not isinstance(layer, keras.layers.Layer):
+    if not isinstance(layer, keras.layers.Layer) and type(layer) not in layer_handlers:
         outputs = _run_on_masks(layer, args, kwargs)
     else:
-        handler = handler_of(layer)
-        with running(path, inputs, final=final) as inner:
-            outputs = handler.run(layer, *args, **_accepted(layer, handler, kwargs, mask))
-        _mark(layer, handler, inner, inputs, outputs, mask)
+        inputs = args[0] if args else next(iter(kwargs.values()))
+        handed, mask = _masks_of(layer, args, kwargs)
+        if is_own_code(layer):
+            outputs = run_model(*traced(layer, args, kwargs | handed), f"{path}/")
+            if layer.supports_masking:  # else what is inside hands masks on, or loses them
+                _note_masks(layer, inputs, outputs, mask, read="mask" in handed)
+        elif isinstance(layer, keras.Model):
+            for x, its in zip(
+                keras.tree.flatten(inputs), keras.tree.flatten(mask or ()), strict=False
+            ):
+                if its is not None:
+                    record.note(x, mask=its)
+            outputs = run_model(layer, inputs, f"{path}/")
+        else:
+            handler = handler_of(layer)
+            with running(path, inputs) as inner:
+                accepted = _accepted(layer, handler, kwargs, handed)
+                outputs = handler.run(layer, *args, **accepted)
+            _mark(layer, handler, inner, inputs, outputs)
+            _note_masks(layer, inputs, outputs, mask, read=_any(accepted.get("mask")))
     record.outputs.setdefault(path, []).append(outputs)
     return outputs
 
@@ -75,52 +72,115 @@ def _run_on_masks(operation: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     Raises:
         UnsupportedLayerError: for any other operation.
     """
+    active = scope()
+    assert active is not None
     args, kwargs, live = read_arguments(operation, args, kwargs)
     outputs = run_on_constants(operation, args, kwargs)
-    if live and any(x.dtype.is_floating for x in keras.tree.flatten(outputs)):
+    if not live:
+        return outputs
+    if any(x.dtype.is_floating for x in keras.tree.flatten(outputs)):
         raise unsupported(operation)
-    return outputs
+    return active.record.as_at_x(lambda: outputs)
+
+
+def _masks_of(layer: Any, args: tuple, kwargs: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+    """Return the masks that Keras hands on to a layer, and the one that its outputs' follow from.
+
+    Keras does so by itself where a layer has one argument of tensors and its call takes `mask`,
+    and, where it has several, for those beside which it takes an argument `<name>_mask`.
+    """
+    active = scope()
+    assert active is not None
+    record = active.record
+    if not isinstance(layer, keras.layers.Layer):
+        return {}, None
+    given = _keras.arguments_of(layer, args, kwargs)
+    names = _keras.argument_names(layer)
+
+    def masks_of(value: Any) -> Any:
+        return keras.tree.map_structure(lambda x: record.facts(x).mask, value)
+
+    tensors = {name: value for name, value in given.items() if _are_tensors(value)}
+    # A functional model has the masks that Keras handed on among the arguments of its layers.
+    first, value = next(iter(given.items()))
+    places = {f"{name}_mask": value for name, value in tensors.items()}
+    if set(tensors) <= {first, "mask"}:
+        places = {"mask": value}
+    handed = {
+        place: record.both_masks(given.get(place), masks_of(value))
+        for place, value in places.items()
+        if place in names
+    }
+    arriving = masks_of(value)
+    own = handed.get("mask", given.get("mask"))
+    if "mask" in names and not _any(own) and _any(arriving):
+        record.lose_mask(layer.name, value)  # Keras does not hand it on beside other tensors
+    return {name: mask for name, mask in handed.items() if _any(mask)}, own if _any(
+        own
+    ) else arriving
+
+
+def _are_tensors(value: Any) -> bool:
+    flat = keras.tree.flatten(value)
+    return any(tf.is_tensor(x) for x in flat) and all(x is None or tf.is_tensor(x) for x in flat)
+
+
+def _any(masks: Any) -> bool:
+    return any(mask is not None for mask in keras.tree.flatten(masks))
 
 
 def _accepted(
-    layer: Any, handler: LayerHandler, kwargs: dict[str, Any], mask: Any
+    layer: Any, handler: LayerHandler, kwargs: dict[str, Any], handed: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the arguments for a handler by their names."""
+    """Return the arguments for a handler by their names: all that were given, and handed masks."""
+
+    def takes(name: str) -> bool:
+        return handler.arguments is None or name in handler.arguments
+
     kwargs.pop("training", None)
-    takes_mask = isinstance(layer, keras.layers.Layer) and (
-        handler.arguments is None or "mask" in handler.arguments
-    )
-    if takes_mask and any(m is not None for m in keras.tree.flatten(mask)):
-        kwargs["mask"] = mask
     for name, value in kwargs.items():
-        if value is not None and handler.arguments is not None and name not in handler.arguments:
+        if value is not None and not takes(name):
             raise unsupported(layer, f", called with {name}=")
-    return {
-        name: value
-        for name, value in kwargs.items()
-        if handler.arguments is None or name in handler.arguments
-    }
+    return {name: value for name, value in {**kwargs, **handed}.items() if takes(name)}
 
 
-def _mark(
-    layer: Any, handler: LayerHandler, inner: Scope, inputs: Any, outputs: Any, mask: Any
-) -> None:
-    """Note what is known of a layer's outputs: sources, signs and masks."""
+def _mark(layer: Any, handler: LayerHandler, inner: Scope, inputs: Any, outputs: Any) -> None:
+    """Note what is known of a layer's outputs: their source and sign."""
     if handler.moves_values:
         mark_moved(inputs, outputs)
-    else:
-        signed = getattr(layer, "signed_output", True)
-        if not (signed or (signed is None and not inner.positive)):
-            mark_positive(outputs)
-    record = inner.record
-    if not getattr(layer, "supports_masking", False):
-        if any(m is not None for m in keras.tree.flatten(mask)):
-            record.lost_masks.append(layer.name)
         return
-    made = keras.tree.flatten(layer.compute_mask(inputs, mask))
-    for x, its in zip(keras.tree.flatten(outputs), made, strict=False):
-        if its is not None:
-            record.note(x, mask=its)
+    signed = getattr(layer, "signed_output", True)
+    if not (signed or (signed is None and not inner.positive)):
+        mark_positive(outputs)
+
+
+def _note_masks(layer: Any, inputs: Any, outputs: Any, mask: Any, read: bool) -> None:
+    """Note the masks that travel with a layer's outputs, as Keras does.
+
+    Args:
+        layer: that was run.
+        inputs: the first of what it read.
+        outputs: of the layer.
+        mask: of the inputs.
+        read: whether the layer read it.
+    """
+    active = scope()
+    assert active is not None
+    record = active.record
+    flat = keras.tree.flatten(outputs)
+    read = read or all(record.facts(x).read for x in keras.tree.flatten(inputs))
+    if all(record.facts(x).mask is not None for x in flat):
+        return  # the inputs themselves, which a layer that does nothing returns
+    if not getattr(layer, "supports_masking", False):
+        if _any(mask):
+            record.lose_mask(layer.name, inputs)
+        return
+    made = record.as_at_x(lambda: layer.compute_mask(inputs, mask))
+    if isinstance(layer, keras.layers.Embedding | keras.layers.Masking):
+        made = record.both_masks(made, mask)  # they make one whatever they get
+    for x, its in zip(flat, keras.tree.flatten(made), strict=False):
+        if its is not None and record.facts(x).mask is None:
+            record.note(x, mask=its, read=read)
 
 
 def functional(model: Any) -> Any:
@@ -151,6 +211,25 @@ def _unbuilt(model: Any) -> UnsupportedLayerError:
     )
 
 
+def call_model(model: keras.Model, inputs: Any) -> Any:
+    """Return what a model's own call computes at inference; the model stays as it is.
+
+    Args:
+        model: functional, sequential or subclassed.
+        inputs: nested as the graph of its layers takes them.
+    """
+    # States of recurrent layers, and whatever else a call moves on, do not move.
+    with keras.StatelessScope():
+        if isinstance(inputs, dict) and _takes_keywords(model):
+            return model(**inputs, training=False)
+        return model(inputs, training=False)
+
+
+def _takes_keywords(model: keras.Model) -> bool:
+    """Return whether each input has a keyword of its own."""
+    return not getattr(model, "inputs", None) and len(_keras.build_shapes(model)) > 1
+
+
 def _symbolic(model: keras.Model) -> keras.Model:
     def read() -> keras.Model:
         inputs, by_keyword = _symbolic_inputs(model)
@@ -173,7 +252,7 @@ def _symbolic_inputs(model: keras.Model) -> tuple[Any, bool]:
     shapes = _keras.build_shapes(model)
     if not model.built or not shapes:
         raise _unbuilt(model)
-    by_keyword = len(shapes) > 1
+    by_keyword = _takes_keywords(model)
     inputs = keras.tree.map_shape_structure(
         lambda shape: keras.Input(batch_shape=(None, *shape[1:]), dtype=model.variable_dtype),
         shapes if by_keyword else next(iter(shapes.values())),

@@ -92,7 +92,7 @@ def class_of(operation: Callable[..., Any], *shapes: tuple[int | None, ...]) -> 
     return type(_keras.operation_of(keras.tree.flatten(outputs)[0]))
 
 
-_A, _B = (2, 3), (2, 2, 2)
+_A = (2, 4)
 
 
 def register(
@@ -167,14 +167,19 @@ def _sigmoid(operation: Any, x: tf.Tensor) -> tf.Tensor:
 def _softmax(operation: Any, x: tf.Tensor) -> tf.Tensor:
     if operation.axis in (-1, x.shape.rank - 1):
         return activated(operation, x, keras.activations.softmax)
-    return primitives.softmax(x, operation.call)
+    return primitives.softmax(x, operation.call, operation.axis)
 
 
-@register(ops.log_softmax)
-def _log_softmax(operation: Any, x: tf.Tensor) -> tf.Tensor:
+def _along_last_axis(operation: Any, x: tf.Tensor, activation: Callable) -> tf.Tensor:
     if operation.axis not in (-1, x.shape.rank - 1):
         raise unsupported(operation, f" with axis={operation.axis}")
-    return activated(operation, x, keras.activations.log_softmax)
+    return activated(operation, x, activation)
+
+
+for _function in (keras.activations.log_softmax, keras.activations.glu):
+    register(lambda x, f=_function: f(x, -1))(
+        functools.partial(_along_last_axis, activation=_function)
+    )
 
 
 @register(lambda x: ops.cast(x, "float16"), moves_values=True, keeps_order=True)
@@ -204,7 +209,7 @@ def _cast(operation: Any, x: tf.Tensor) -> tf.Tensor:
     lambda x: ops.roll(x, 1),
     lambda x: ops.rot90(x),
     lambda x: ops.sort(x),
-    lambda x: ops.split(x, 3, axis=1),
+    lambda x: ops.split(x, 2, axis=1),
     lambda x: ops.swapaxes(x, 0, 1),
     lambda x: ops.take(x, [0], axis=1),
     lambda x: ops.take_along_axis(x, np.zeros((2, 1), int), axis=1),
@@ -221,12 +226,12 @@ def _move(operation: Any, x: tf.Tensor, *args: Any, **kwargs: Any) -> Any:
     return operation.call(x, *args, **kwargs)
 
 
-@register(lambda x: ops.reshape(x, (3, 2)), moves_values=True, keeps_order=True)
+@register(lambda x: ops.reshape(x, (4, 2)), moves_values=True, keeps_order=True)
 def _reshape(operation: Any, x: tf.Tensor) -> tf.Tensor:
     return tf.reshape(x, _sizes(operation, operation.newshape, x))
 
 
-@register(lambda x: ops.broadcast_to(x, (2, 2, 3)), moves_values=True)
+@register(lambda x: ops.broadcast_to(x, (2, 2, 4)), moves_values=True)
 def _broadcast_to(operation: Any, x: tf.Tensor) -> tf.Tensor:
     return tf.broadcast_to(x, _sizes(operation, operation.shape, x))
 

@@ -76,7 +76,7 @@ def symbolically(layer: Any, make: Callable[[Callable[..., Any]], Any]) -> Any:
     """
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        if "training" in _keras.parameters_of_call(layer):
+        if "training" in _keras.argument_names(layer):
             kwargs["training"] = False
         return layer.call(*args, **kwargs)
 
@@ -117,5 +117,6 @@ def _as_weights(layer: Any, x: tf.Tensor) -> tf.Tensor:
     assert active is not None
     cast = tf.cast(x, layer.variable_dtype)
     mark_moved(x, cast)
-    active.record.note(cast, mask=active.record.facts(x).mask)
+    its = active.record.facts(x)
+    active.record.note(cast, mask=its.mask, read=its.read)
     return cast

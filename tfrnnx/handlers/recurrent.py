@@ -150,24 +150,35 @@ def _merge(layer: Any, forward: tf.Tensor, backward: tf.Tensor) -> Any:
 
 
 @layer_handlers.register(keras.layers.TimeDistributed)
-def _time_distributed(layer: Any, x: tf.Tensor) -> Any:
+def _time_distributed(layer: Any, x: tf.Tensor, mask: tf.Tensor | None = None) -> Any:
     inner = layer.layer
     active = scope()
     assert active is not None
     if isinstance(inner, keras.layers.Embedding):  # reads tokens of any shape
         return handler_of(inner).run(inner, x)
+
     # All steps at once, as more samples.
-    rows = tf.reshape(x, tf.concat([[-1], tf.shape(x)[2:]], 0))
-    rows = tf.ensure_shape(rows, [None, *x.shape[2:]])
+    def as_samples(x: tf.Tensor) -> tf.Tensor:
+        rows = tf.reshape(x, tf.concat([[-1], tf.shape(x)[2:]], 0))
+        return tf.ensure_shape(rows, [None, *x.shape[2:]])
+
+    def as_steps(rows: tf.Tensor) -> tf.Tensor:
+        steps = tf.reshape(rows, tf.concat([tf.shape(x)[:2], tf.shape(rows)[1:]], 0))
+        return tf.ensure_shape(steps, [*x.shape[:2], *rows.shape[1:]])
+
+    rows = as_samples(x)
     mark_moved(x, rows)
+    masks = {} if mask is None else {"mask": as_samples(mask)}
     if isinstance(inner, keras.Model):
-        outputs = run_model(inner, rows, f"{active.layer}/", active.final)
+        active.record.note(rows, **masks)
+        outputs = run_model(inner, rows, f"{active.layer}/")
     else:
         handler = handler_of(inner)
-        outputs = handler.run(inner, rows)
+        takes_mask = handler.arguments is None or "mask" in handler.arguments
+        outputs = handler.run(inner, rows, **(masks if takes_mask else {}))
         if handler.moves_values:
             mark_moved(rows, outputs)
-    result = tf.reshape(outputs, tf.concat([tf.shape(x)[:2], tf.shape(outputs)[1:]], 0))
-    result = tf.ensure_shape(result, [*x.shape[:2], *outputs.shape[1:]])
+    result = as_steps(outputs)
     mark_moved(outputs, result)
+    active.record.moved(outputs, result, as_steps)
     return result

@@ -42,11 +42,9 @@ def _layer_handler(run: Callable[..., Any], moves_values: bool = False) -> Layer
 # (`handled_as`). `moves_values=True` says that the outputs are values of the inputs, moved: what
 # such a layer makes of pixels still follows the rule for pixels.
 #
-#     @tfrnnx.layer_handlers.register(keras.layers.LayerNormalization)
-#     def layer_normalization(layer, x):  # over the last axis, with gamma and beta
-#         mean, variance = tf.nn.moments(x, [-1], keepdims=True)
-#         scale = tf.math.rsqrt(variance + layer.epsilon) * layer.gamma
-#         return primitives.affine(x, scale, layer.beta - mean * scale)
+#     @tfrnnx.layer_handlers.register(TheLayer)
+#     def the_layer(layer, x):
+#         return primitives.relu(primitives.dense(x, layer.kernel, layer.bias))
 layer_handlers: Registry[LayerHandler] = Registry("layer handler", _layer_handler, by_class=True)
 
 
@@ -87,15 +85,12 @@ class ActivationHandler(NamedTuple):
         positive: whether its values are >= 0.
         fraction: whether they are in [0, 1].
         final: whether it is looked through at a model's end, so that logits are explained.
-        mixes: whether a value depends on other values than its own; elsewhere than at a model's
-            end it is refused.
     """
 
     run: Callable[[tf.Tensor], tf.Tensor]
     positive: bool = False
     fraction: bool = False
     final: bool = False
-    mixes: bool = False
 
 
 def _activation_handler(
@@ -103,9 +98,8 @@ def _activation_handler(
     positive: bool = False,
     fraction: bool = False,
     final: bool = False,
-    mixes: bool = False,
 ) -> ActivationHandler:
-    return ActivationHandler(run, positive or fraction, fraction, final, mixes)
+    return ActivationHandler(run, positive or fraction, fraction, final)
 
 
 # Of activation functions: z -> tensor, written with the primitives, and what is known of the

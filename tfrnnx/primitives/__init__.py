@@ -23,11 +23,12 @@ from tfrnnx.primitives.linear import (
     contribution,
     conv2d,
     dense,
-    einsum,
     gated,
     join,
+    linear_map,
     signal_of,
 )
+from tfrnnx.primitives.normalization import normalize
 
 __all__ = [
     "Contribution",
@@ -39,10 +40,11 @@ __all__ = [
     "contribution",
     "conv2d",
     "dense",
-    "einsum",
     "gate",
     "gated",
     "join",
+    "linear_map",
+    "normalize",
     "nothing",
     "product",
     "relu",

@@ -92,10 +92,10 @@ def bilinear(equation: str, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     weights = [its.attention for its in facts]
     if active.method.attention == "values" and weights == [True, False]:
         with reading(b):
-            return weighted_sum(b, lambda b: tf.einsum(equation, a, b))
+            return weighted_sum(b, lambda b: tf.einsum(equation, a, b), active.method.epsilon)
     if active.method.attention == "values" and weights == [False, True]:
         with reading(a):
-            return weighted_sum(a, lambda a: tf.einsum(equation, a, b))
+            return weighted_sum(a, lambda a: tf.einsum(equation, a, b), active.method.epsilon)
     z = _in_halves(equation, a, b, weights)
     if all(weights):
         mark_attention(z)

@@ -12,12 +12,16 @@ from tfrnnx.primitives.pullback import pullback
 from tfrnnx.primitives.scope import (
     Scope,
     Source,
+    mark_attention,
     mark_positive,
     relevance_scope,
     scope,
 )
 from tfrnnx.propagation.rules import message, stabilized
 from tfrnnx.propagation.terms import Terms
+
+# What guards a sum that vanishes, as in zennit and iNNvestigate.
+_GUARD = 1e-6
 
 
 def relu(z: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor] = tf.nn.relu) -> tf.Tensor:
@@ -112,7 +116,8 @@ def add(*summands: tf.Tensor, factors: Sequence[float] | None = None) -> tf.Tens
 
     Relevance is split in proportion to what the summands add, R_i = factor_i x_i /
     (z + ε sign(z)) R, where z is the sum; evenly by rules that do not count values. Of values in
-    a box, z^B counts factor (x - low), or factor (x - high) where the factor is negative.
+    a box, z^B counts factor (x - low), or factor (x - high) where the factor is negative. In
+    recurrent layers ε is the method's; elsewhere it guards against 0 alone, and is at most 1e-6.
 
     Args:
         *summands: floats, `add(a, b)`; of a list, `add(*tensors)`.
@@ -160,6 +165,7 @@ def product(*factors: tf.Tensor) -> tf.Tensor:
     """Return the product of tensors of one shape, none of which is a gate.
 
     Relevance is split evenly; in proportion to the factors where the method's `gates` is "prop".
+    Attention weights among other factors take none where its `attention` is "values".
 
     Args:
         *factors: floats, `product(a, b)`; of a list, `product(*tensors)`.
@@ -174,23 +180,29 @@ def product(*factors: tf.Tensor) -> tf.Tensor:
     active = relevance_scope()
     if active is None:
         return z
-    in_proportion = active.method.gates == "prop"
-    denominator = stabilized(_sum(factors), active.method.epsilon)
+    facts = [active.record.facts(x) for x in factors]
+    takers = factors
+    if active.method.attention == "values" and not all(its.attention for its in facts):
+        takers = [x for x, its in zip(factors, facts, strict=True) if not its.attention]
+    in_proportion = active.method.gates == "prop" and len(takers) > 1
+    denominator = stabilized(_sum(takers), active.method.epsilon)
     ending = Ending.of(active)
 
     @tf.custom_gradient
     def explained(*inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
         def backward(relevance: tf.Tensor) -> list[tf.Tensor]:
             if not in_proportion:
-                return ending.complete([relevance / len(factors)] * len(factors))
+                return ending.complete([relevance / len(takers)] * len(takers))
             s = message(relevance, denominator)
-            shares = [s * factor for factor in factors]
+            shares = [s * factor for factor in takers]
             return ending(shares, lambda: relevance - _sum(shares), _evenly(shares))
 
         return z, backward
 
-    a = explained(*factors, *ending.inputs)
-    if all(active.record.facts(x).positive for x in factors):
+    a = explained(*takers, *ending.inputs)
+    if all(its.attention for its in facts):
+        mark_attention(a)
+    if all(its.positive for its in facts):
         mark_positive(a)
     return a
 
@@ -239,15 +251,19 @@ def affine(x: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
     return explained(x, *ending.inputs)
 
 
-def weighted_sum(x: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+def weighted_sum(
+    x: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor], epsilon: float | None = None
+) -> tf.Tensor:
     """Return a linear function of x with constant weights >= 0, such as an average.
 
     Relevance is split in proportion to what the inputs add: R_i = x_i w_ik / (z_k + ε sign) R_k;
-    for inputs in a box, z^B counts x_i - low; by rules that do not count values, w_ik alone.
+    for inputs in a box, z^B counts x_i - low; by rules that do not count values, w_ik alone. ε is
+    that of `add`.
 
     Args:
         x: floats.
         function: linear in x, with weights that depend on nothing else.
+        epsilon: the stabilizer where the rule counts values. None: that of sums.
     """
     active = relevance_scope()
     if active is None:
@@ -256,7 +272,9 @@ def weighted_sum(x: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor]) -> tf
     needs_positive = active.rule().terms.needs_positive
     if needs_positive and not active.positive and active.source is None:
         active.record.negative_inputs.append(active.layer)
-    ending, epsilon = Ending.of(active), _epsilon(active)
+    ending = Ending.of(active)
+    if epsilon is None or not active.rule().terms.counts_values:
+        epsilon = _epsilon(active)
 
     @tf.custom_gradient
     def explained(*inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
@@ -310,8 +328,15 @@ def _times(factor: float, x: tf.Tensor) -> tf.Tensor:
 
 
 def _epsilon(active: Scope) -> float:
-    """Return the stabilizer of sums: none where a rule shares evenly, which needs none."""
-    return active.method.epsilon if active.rule().terms.counts_values else 0.0
+    """Return the stabilizer of sums: none where a rule shares evenly, which needs none.
+
+    Those of recurrent layers, such as c_t = f c_{t-1} + i g, have the method's (Arras et al. 2017);
+    elsewhere it does no more than guard against 0.
+    """
+    if not active.rule().terms.counts_values:
+        return 0.0
+    epsilon = active.method.epsilon
+    return epsilon if active.recurrent else min(epsilon, _GUARD)
 
 
 def _hidden_terms(active: Scope) -> Terms:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tfrnnx.primitives.accounts import Ending
-from tfrnnx.primitives.maps import Conv2D, Dense, Einsum
+from tfrnnx.primitives.maps import Conv2D, Dense, FunctionMap
 from tfrnnx.primitives.scope import Scope, relevance_scope
 from tfrnnx.propagation.rules import message
 from tfrnnx.propagation.terms import FLAT, LinearMap, Tensors
@@ -85,16 +85,25 @@ def _contribution(
     return Contribution(z, tuple(parts))
 
 
-def contribution(x: tf.Tensor, kernel: Any, signal: slice | None = None) -> Contribution:
+def contribution(
+    x: tf.Tensor,
+    kernel: Any,
+    signal: slice | None = None,
+    function: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
+) -> Contribution:
     """Return what x adds to the linear map with this kernel.
 
     Args:
         x: floats of shape (..., features).
-        kernel: the layer's variable, (features, units).
+        kernel: the layer's variable, (features, units); whatever `function` takes, the columns on
+            its last axis.
         signal: the columns of the kernel that relevance flows through under `gates="all"`. The
             others are gates, which are then read as constants. None: all columns.
+        function: (x, kernel) -> what x adds, (batch, ..., units), as `linear_map` has it. None:
+            the matrix product.
     """
-    return _contribution(Dense(), x, kernel, signal)
+    linear = Dense() if function is None else FunctionMap(function)
+    return _contribution(linear, x, kernel, signal)
 
 
 def signal_of(contribution: Contribution, start: int) -> tuple[Contribution, Contribution]:
@@ -261,17 +270,6 @@ def dense(x: tf.Tensor, kernel: Any, bias: Any = None) -> tf.Tensor:
     return join([contribution(x, kernel)], bias)
 
 
-def einsum(equation: str, x: tf.Tensor, kernel: Any) -> tf.Tensor:
-    """Return `tf.einsum(equation, x, kernel)`, a linear map of any axes of x.
-
-    Args:
-        equation: of two operands, such as "btd,dhk->bthk".
-        x: floats.
-        kernel: a weight, or another constant.
-    """
-    return _join([_contribution(Einsum(equation), x, kernel)], None)
-
-
 def conv2d(
     x: tf.Tensor,
     kernel: Any,
@@ -296,3 +294,30 @@ def conv2d(
     """
     linear = Conv2D(strides, padding, dilations, groups, before)
     return _join([_contribution(linear, x, kernel, convolution=True)], bias, convolution=True)
+
+
+def linear_map(
+    function: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+    x: tf.Tensor,
+    kernel: Any,
+    bias: Any = None,
+    *,
+    convolution: bool = True,
+) -> tf.Tensor:
+    """Return function(x, kernel) + bias, of a function that is linear in x and in the kernel.
+
+    Every rule of linear maps holds of it: the weight w_jk of input j in output k is what the
+    function makes of the kernel. Which inputs an output is connected to (for the flat rule, and
+    where biases are distributed) is what the function says of a kernel of ones: so every entry of
+    the kernel must come into an output as it is, at most once from each input.
+
+    Args:
+        function: (x, kernel) -> z. Samples stand on the first axis of x and of z.
+        x: floats of shape (batch, ...).
+        kernel: the layer's variable.
+        bias: of a shape that broadcasts to z, or None.
+        convolution: whether the map follows the method's rule for convolutions.
+    """
+    linear = FunctionMap(function)
+    part = _contribution(linear, x, kernel, convolution=convolution)
+    return _join([part], bias, convolution=convolution)

@@ -1,4 +1,4 @@
-"""The linear maps that there are: products, with matrices or by index, and convolutions."""
+"""The linear maps that there are: matrix products, convolutions, and what functions say."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -36,25 +36,6 @@ def _over_last_axis(x: tf.Tensor, width: int, product: Callable) -> tf.Tensor:
     rows = product(tf.reshape(x, [-1, x.shape[-1]]))
     result = tf.reshape(rows, tf.concat([tf.shape(x)[:-1], [width]], 0))
     return tf.ensure_shape(result, [*x.shape[:-1], width])
-
-
-@dataclass(frozen=True)
-class Einsum:
-    """`tf.einsum(equation, x, w)`."""
-
-    equation: str
-
-    def apply(self, x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
-        """Return the sums of products of x with w."""
-        return tf.einsum(self.equation, x, w)
-
-    def adjoint(self, s: tf.Tensor, ws: Sequence[tf.Tensor], x: tf.Tensor) -> list[tf.Tensor]:
-        """Return the sums of products of s with each w."""
-        return [pullback(lambda x, w=w: self.apply(x, w), x, s) for w in ws]
-
-    def ones(self, x: tf.Tensor) -> tf.Tensor:
-        """Return ones of the shape of x: any of its axes may be summed over."""
-        return tf.ones_like(x)
 
 
 @dataclass(frozen=True)
@@ -102,3 +83,26 @@ class Conv2D:
     def ones(self, x: tf.Tensor) -> tf.Tensor:
         """Return an image of ones."""
         return tf.ones(tf.concat([[1], tf.shape(x)[1:]], 0), x.dtype)
+
+
+@dataclass(frozen=True)
+class FunctionMap:
+    """A map that a function computes.
+
+    Attributes:
+        function: (x, w) -> z, linear in each; samples stand on the first axis of x and of z.
+    """
+
+    function: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+    def apply(self, x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
+        """Return the function of x and w."""
+        return self.function(x, w)
+
+    def adjoint(self, s: tf.Tensor, ws: Sequence[tf.Tensor], x: tf.Tensor) -> list[tf.Tensor]:
+        """Return the transpose of the function applied to s, for each w."""
+        return [pullback(lambda x, w=w: self.function(x, w), x, s) for w in ws]
+
+    def ones(self, x: tf.Tensor) -> tf.Tensor:
+        """Return one sample of ones."""
+        return tf.ones_like(x[:1])

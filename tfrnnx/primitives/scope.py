@@ -1,6 +1,6 @@
 """What holds while one model is run for one explanation, and what is known of its tensors."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -15,6 +15,22 @@ from tfrnnx.propagation.rules import Rule
 from tfrnnx.propagation.terms import Tensors, Terms
 
 ACCOUNTS = ("bias", "epsilon", "gates")  # what a layer's maps can take, the columns of a sink
+
+
+class Final(NamedTuple):
+    """A value of an activation that is looked through where it is the model's output.
+
+    Attributes:
+        value: of the activation.
+        before: what it is a function of: logits.
+        function: from there to the value.
+        layer: path of the layer.
+    """
+
+    value: tf.Tensor
+    before: tf.Tensor
+    function: Callable[[tf.Tensor], tf.Tensor]
+    layer: str
 
 
 class Source(Enum):
@@ -53,6 +69,7 @@ class Facts:
         source: which kind of values of the model's input it has, if it has any.
         tokens: the number of the input of the model whose values, such as tokens, it has.
         mask: that travels with it.
+        read: whether a layer that read that mask made it, so that masked steps do not matter.
         attention: whether it is attention weights, made by a softmax.
         constant: whether it comes from no input of the model.
     """
@@ -61,6 +78,7 @@ class Facts:
     source: Source | None = None
     tokens: int | None = None
     mask: Any = None
+    read: bool = False
     attention: bool = False
     constant: bool = False
 
@@ -88,8 +106,12 @@ class Record:
             (rows, steps, ACCOUNTS), by the layer's path.
         initial_states: that recurrent layers start from, by the layer's path.
         negative_inputs: paths of layers that a rule asks for inputs >= 0 in vain.
-        lost_masks: names of layers that got a mask and do not honour it.
-        looked_through: paths of layers whose final softmax or sigmoid was looked through.
+        lost_masks: names of layers at which a mask ends that they do not read.
+        unread_masks: of those, at which one ends that no layer has read.
+        given_masks: masks that the caller gave, and those that hold with them.
+        finals: of each of the model's outputs, the activation that was looked through, or None.
+        at_x: what methods of several points take as it is at x, such as masks, in the order in
+            which the model makes it; None: nothing was made yet.
     """
 
     method: Method
@@ -103,7 +125,12 @@ class Record:
     initial_states: dict[str, list[tf.Tensor]] = field(default_factory=dict)
     negative_inputs: list[str] = field(default_factory=list)
     lost_masks: list[str] = field(default_factory=list)
-    looked_through: list[str] = field(default_factory=list)
+    unread_masks: list[str] = field(default_factory=list)
+    given_masks: list[Any] = field(default_factory=list)
+    finals: list[Final | None] = field(default_factory=list)
+    at_x: Iterator[Any] | None = None
+    made_at_x: list[Any] = field(default_factory=list)
+    _activations: dict[int, Final] = field(default_factory=dict)
     _facts: dict[int, tuple[Any, Facts]] = field(default_factory=dict)
     _weights: dict[Any, Any] = field(default_factory=dict)
 
@@ -116,6 +143,51 @@ class Record:
         """Note facts of a tensor, beside what is known of it."""
         # Tensors are known by identity, and held so that the identities stay theirs.
         self._facts[id(x)] = (x, replace(self.facts(x), **known))
+
+    def both_masks(self, own: Any, arriving: Any) -> Any:
+        """Return the mask that a model has, and where it is of the caller, that which arrives."""
+        if own is None:
+            return arriving
+        if not any(arriving is given for given in self.given_masks):
+            return own
+        both = tf.logical_and(own, arriving)
+        self.given_masks.append(both)
+        return both
+
+    def lose_mask(self, layer: str, inputs: Any) -> None:
+        """Note that a mask ends at a layer that does not read it."""
+        self.lost_masks.append(layer)
+        facts = [self.facts(x) for x in keras.tree.flatten(inputs)]
+        if any(its.mask is not None and not its.read for its in facts):
+            self.unread_masks.append(layer)
+
+    def activated(self, final: Final) -> None:
+        """Note a value that is looked through, should it be the model's output."""
+        # Held, so that the identity stays its own.
+        self._activations[id(final.value)] = final
+
+    def moved(self, value: Any, result: tf.Tensor, move: Callable[[tf.Tensor], tf.Tensor]) -> None:
+        """Say that a value was moved, and may be the model's output in its new place."""
+        final = self._activations.get(id(value))
+        if final is not None:
+            self.activated(final._replace(value=result, before=move(final.before)))
+
+    def look_through(self, outputs: Any) -> Any:
+        """Return the model's outputs as they are before an activation that makes them."""
+        self.finals = [self._activations.get(id(x)) for x in keras.tree.flatten(outputs)]
+        return keras.tree.map_structure(self.explained, outputs)
+
+    def explained(self, x: Any) -> Any:
+        """Return an output, or what it is a function of if it is looked through."""
+        found = self._activations.get(id(x))
+        is_final = found is not None and any(found is final for final in self.finals)
+        return found.before if found is not None and is_final else x
+
+    def as_at_x(self, make: Callable[[], Any]) -> Any:
+        """Return what a model makes of its input: at every point of a method, as it is at x."""
+        made = make() if self.at_x is None else next(self.at_x)
+        self.made_at_x.append(made)
+        return made
 
     def weights(self, kernel: Any, terms: Terms, columns: slice | None, dtype: Any) -> Tensors:
         """Return the weights of terms, computed once per explanation, outside of time loops."""
@@ -167,7 +239,6 @@ class Scope:
         positive: whether what the layer reads is known to be >= 0.
         recurrent: whether the layer is a recurrent one.
         states_positive: whether the recurrent layer's states are known to be >= 0.
-        final: whether the layer's output is the model's.
         sink: zeros (rows, ACCOUNTS), where relevance is accounted for.
     """
 
@@ -177,7 +248,6 @@ class Scope:
     positive: bool = False
     recurrent: bool = False
     states_positive: bool = False
-    final: bool = True
     sink: tf.Tensor | None = None
 
     @property
@@ -223,6 +293,7 @@ def explaining(
     tape: tf.GradientTape,
     batch: tf.Tensor | None = None,
     sample: Sample | None = None,
+    at_x: Iterable[Any] | None = None,
 ) -> Iterator[Record]:
     """Run what is inside for an explanation by `method`, in this thread alone.
 
@@ -231,15 +302,17 @@ def explaining(
         tape: that the explanation will be read off.
         batch: how many samples there are, to account for all relevance; None: it is not done.
         sample: where to take gradients, for methods of several points.
+        at_x: what a run at x made that holds at all points (`Record.as_at_x`).
     """
     graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
-    record = Record(method, graph, tape, batch, sample)
+    held = None if at_x is None else iter(at_x)
+    record = Record(method, graph, tape, batch, sample, at_x=held)
     with _active(Scope(record)):
         yield record
 
 
 @contextmanager
-def running(layer: str, inputs: Any, *, final: bool = False) -> Iterator[Scope]:
+def running(layer: str, inputs: Any) -> Iterator[Scope]:
     """Run a layer that reads these inputs: its maps follow the rules for them."""
     outer = _scope.get()
     assert outer is not None
@@ -248,9 +321,8 @@ def running(layer: str, inputs: Any, *, final: bool = False) -> Iterator[Scope]:
     inner = replace(
         outer,
         layer=layer,
-        **_of_what_is_read(record, inputs),
+        **_known_of(record, inputs),
         recurrent=False,
-        final=outer.final and final,
         sink=sink,
     )
     with _active(inner):
@@ -286,14 +358,15 @@ def hidden(sink: tf.Tensor | None) -> Iterator[None]:
 
 @contextmanager
 def reading(*inputs: Any) -> Iterator[None]:
-    """Run a map that reads these tensors, in a layer that reads others, too."""
+    """Run a map of these tensors, in a layer that reads others as well."""
     outer = _scope.get()
     assert outer is not None
-    with _active(replace(outer, **_of_what_is_read(outer.record, inputs))):
+    with _active(replace(outer, **_known_of(outer.record, inputs))):
         yield
 
 
-def _of_what_is_read(record: Record, inputs: Any) -> dict[str, Any]:
+def _known_of(record: Record, inputs: Any) -> dict[str, Any]:
+    """Return what a scope says of what is read."""
     facts = [record.facts(x) for x in keras.tree.flatten(inputs)]
     return {
         "source": next((its.source for its in facts if its.source is not None), None),

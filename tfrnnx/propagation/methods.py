@@ -95,7 +95,8 @@ class Method:
         gates: how a product with a gate is shared: "all", "half" or "prop".
         bias: "absorb": biases take their share; "distribute": what biases and stabilizers take
             is spread evenly over the map's inputs; "ignore": biases take no part.
-        epsilon: the stabilizer of sums, such as c_t = f c_{t-1} + i g.
+        epsilon: the stabilizer of sums in recurrent layers, such as c_t = f c_{t-1} + i g, and of
+            affine maps; of other sums and averages where it is below 1e-6, which guards those.
         sampler: where gradients are taken if at several points.
         attention: "values": products with attention weights give all to the values (Ali et al.
             2022); "attnlrp": half to each, through the softmax as well, and as it is through
@@ -134,7 +135,7 @@ class Method:
         if self.gates == "prop":
             tell(
                 'gates="prop" divides by the sum of gate and signal, which can vanish: relevance '
-                'can grow without bound. Compare with gates="all" or "half".',
+                'can grow without bound. Compare with gates="all".',
                 UnstableWarning,
             )
 

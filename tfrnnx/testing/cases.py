@@ -28,7 +28,8 @@ class Case:
     Attributes:
         make: returns a new layer, or a function of symbolic tensors.
         shape: of its input, without the batch.
-        inputs: how many of this shape it merges; 0: it reads one, not in a list.
+        inputs: how many of this shape it reads; 0: one, not in a list.
+        apart: whether several are arguments of their own, and not a list.
         vocabulary: how many tokens there are, where it reads tokens.
         last: whether it stands at a model's end alone, where it is looked through.
         masks: whether its masks are checked; None: if it supports them.
@@ -37,6 +38,7 @@ class Case:
     make: Make
     shape: tuple[int, ...]
     inputs: int = 0
+    apart: bool = False
     vocabulary: int | None = None
     last: bool = False
     masks: bool | None = None
@@ -46,6 +48,7 @@ class Case:
         """What `check_layer` is told beside the shape."""
         return {
             "inputs": self.inputs,
+            "apart": self.apart,
             "vocabulary": self.vocabulary,
             "last": self.last,
             "masks": self.masks,
@@ -76,10 +79,21 @@ LAYERS: dict[str, list[Case]] = {
         lambda: K.Activation("softplus"),
         lambda: K.Activation("leaky_relu"),
         lambda: K.Activation("linear"),
+        lambda: K.Activation("softmax"),
+        lambda: K.Activation("log_softmax"),
     ),
     "ActivityRegularization": _of(SEQUENCE, lambda: K.ActivityRegularization(0.1)),
     "Add": [*_merging(lambda: K.Add()), Case(lambda: K.Add(), VECTOR, 3)],
+    "AdditiveAttention": [
+        Case(lambda: K.AdditiveAttention(), FEW_STEPS, 2),
+        Case(lambda: K.AdditiveAttention(use_scale=False), FEW_STEPS, 3),
+    ],
     "AlphaDropout": _of(SEQUENCE, lambda: K.AlphaDropout(0.1)),
+    "Attention": [
+        Case(lambda: K.Attention(), FEW_STEPS, 2),
+        Case(lambda: K.Attention(use_scale=True, score_mode="concat"), FEW_STEPS, 3),
+        Case(lambda: K.Attention(use_scale=True), FEW_STEPS, 2),
+    ],
     "Average": [*_merging(lambda: K.Average()), Case(lambda: K.Average(), VECTOR, 3)],
     "AveragePooling1D": _of(
         SEQUENCE,
@@ -131,14 +145,54 @@ LAYERS: dict[str, list[Case]] = {
         lambda: K.Conv2D(2, 2, dilation_rate=(2, 1), padding="same"),
         lambda: K.Conv2D(2, (2, 1), groups=2, padding="same", use_bias=False),
     ),
+    "Conv1DTranspose": _of(
+        (4, 2),
+        lambda: K.Conv1DTranspose(2, 3),
+        lambda: K.Conv1DTranspose(2, 3, strides=2, padding="same", activation="relu"),
+        lambda: K.Conv1DTranspose(3, 2, strides=3, output_padding=1, use_bias=False),
+    ),
+    "Conv2DTranspose": _of(
+        (3, 2, 2),
+        lambda: K.Conv2DTranspose(2, 2),
+        lambda: K.Conv2DTranspose(2, (3, 2), strides=(2, 1), padding="same"),
+    ),
+    "Conv3D": _of(
+        (3, 2, 3, 2),
+        lambda: K.Conv3D(2, 2),
+        lambda: K.Conv3D(2, (2, 1, 2), strides=(1, 2, 2), padding="same", groups=2),
+    ),
+    "Conv3DTranspose": _of((2, 1, 2, 2), lambda: K.Conv3DTranspose(2, 2, strides=(2, 1, 1))),
     "Cropping1D": _of(SEQUENCE, lambda: K.Cropping1D(2), lambda: K.Cropping1D((0, 2))),
     "Cropping2D": _of(IMAGE, lambda: K.Cropping2D(1), lambda: K.Cropping2D(((0, 1), (1, 0)))),
     "Dense": [
         *_of(SEQUENCE, lambda: K.Dense(2), lambda: K.Dense(2, activation="relu")),
         *_of(VECTOR, lambda: K.Dense(5, activation="tanh", use_bias=False)),
     ],
+    "Dot": [
+        Case(lambda: K.Dot(-1), (3, 3), 2, masks=False),
+        Case(lambda: K.Dot(1), VECTOR, 2),
+        Case(lambda: K.Dot((2, 1), normalize=True), (3, 3), 2, masks=False),
+    ],
+    "DepthwiseConv1D": _of(
+        (6, 2),
+        lambda: K.DepthwiseConv1D(2),
+        lambda: K.DepthwiseConv1D(3, strides=2, padding="same", depth_multiplier=2),
+    ),
+    "DepthwiseConv2D": _of(
+        (4, 3, 2),
+        lambda: K.DepthwiseConv2D(2),
+        lambda: K.DepthwiseConv2D((2, 1), dilation_rate=(2, 1), padding="same"),
+        lambda: K.DepthwiseConv2D(2, strides=2, depth_multiplier=2, activation="relu"),
+    ),
     "Dropout": _of(SEQUENCE, lambda: K.Dropout(0.1)),
     "ELU": _of(SEQUENCE, lambda: K.ELU(0.7)),
+    "EinsumDense": _of(
+        SEQUENCE,
+        lambda: K.EinsumDense("abc,cd->abd", (6, 2), bias_axes="d"),
+        lambda: K.EinsumDense("abc,cde->abde", (6, 2, 2), "relu", bias_axes="e"),
+        lambda: K.EinsumDense("abc,bd->adc", (2, 3), bias_axes="dc"),
+        lambda: K.EinsumDense("...x,xy->...y", 2),
+    ),
     "Embedding": [Case(lambda: K.Embedding(5, 2), (4,), vocabulary=5)],
     "Flatten": _of(IMAGE, lambda: K.Flatten()),
     "GRU": [
@@ -171,6 +225,16 @@ LAYERS: dict[str, list[Case]] = {
         lambda: K.GlobalMaxPooling2D(),
         lambda: K.GlobalMaxPooling2D(keepdims=True),
     ),
+    "GroupNormalization": [
+        # Over all steps, masked ones as well.
+        Case(lambda: K.GroupNormalization(2), (3, 4), masks=False),
+        Case(lambda: K.GroupNormalization(-1, center=False), (3, 4), masks=False),
+        Case(lambda: K.GroupNormalization(3, axis=1, scale=False), (3, 4), masks=False),
+    ],
+    "GroupQueryAttention": [
+        Case(lambda: K.GroupQueryAttention(2, 2, 1), FEW_STEPS, 2, apart=True),
+        Case(lambda: K.GroupQueryAttention(2, 4, 2, use_bias=False), FEW_STEPS, 2, apart=True),
+    ],
     "Identity": _of(SEQUENCE, lambda: K.Identity()),
     "LSTM": [
         *_of(
@@ -180,9 +244,18 @@ LAYERS: dict[str, list[Case]] = {
         ),
         Case(lambda: K.LSTM(2, go_backwards=True, unroll=True), FEW_STEPS, masks=False),
     ],
+    "LayerNormalization": [
+        *_of(
+            SEQUENCE,
+            lambda: K.LayerNormalization(),
+            lambda: K.LayerNormalization(center=False, epsilon=0.1),
+        ),
+        Case(lambda: K.LayerNormalization(axis=(1, 2), scale=False), SEQUENCE, masks=False),
+    ],
     "LeakyReLU": _of(SEQUENCE, lambda: K.LeakyReLU(0.25)),
     # Its mask is that of its values, whatever mask it gets.
     "Masking": [Case(lambda: K.Masking(), SEQUENCE, masks=False)],
+    "Maximum": [*_merging(lambda: K.Maximum()), Case(lambda: K.Maximum(), VECTOR, 3)],
     "MaxPooling1D": _of(
         SEQUENCE,
         lambda: K.MaxPooling1D(2),
@@ -193,9 +266,28 @@ LAYERS: dict[str, list[Case]] = {
         lambda: K.MaxPooling2D(2),
         lambda: K.MaxPooling2D((3, 2), (2, 1), "same"),
     ),
+    "MultiHeadAttention": [
+        Case(lambda: K.MultiHeadAttention(2, 2), FEW_STEPS, 2, apart=True),
+        Case(
+            lambda: K.MultiHeadAttention(2, 2, 3, dropout=0.1, output_shape=5),
+            FEW_STEPS,
+            3,
+            apart=True,
+        ),
+        Case(
+            lambda: K.MultiHeadAttention(1, 2, None, 0.0, False, (2, 2), (1, 2)),
+            (2, 2, 3),
+            2,
+            apart=True,
+        ),
+    ],
+    "Minimum": _merging(lambda: K.Minimum()),
     "Multiply": [*_merging(lambda: K.Multiply()), Case(lambda: K.Multiply(), VECTOR, 3)],
     "PReLU": _of(SEQUENCE, lambda: K.PReLU(shared_axes=[1])),
     "Permute": _of(SEQUENCE, lambda: K.Permute((2, 1))),
+    "RMSNormalization": _of(
+        SEQUENCE, lambda: K.RMSNormalization(), lambda: K.RMSNormalization(epsilon=0.1)
+    ),
     "RNN": _of(
         FEW_STEPS,
         lambda: K.RNN(K.SimpleRNNCell(2)),
@@ -209,12 +301,27 @@ LAYERS: dict[str, list[Case]] = {
     ),
     "RepeatVector": _of(VECTOR, lambda: K.RepeatVector(2)),
     "Reshape": _of(VECTOR, lambda: K.Reshape((2, 2))),
+    "SeparableConv1D": _of(
+        (6, 2),
+        lambda: K.SeparableConv1D(2, 2),
+        lambda: K.SeparableConv1D(3, 3, strides=2, padding="same", depth_multiplier=2),
+    ),
+    "SeparableConv2D": _of(
+        (4, 3, 2),
+        lambda: K.SeparableConv2D(2, 2),
+        lambda: K.SeparableConv2D(2, (2, 1), dilation_rate=(2, 1), activation="relu"),
+    ),
     "SimpleRNN": _of(
         FEW_STEPS,
         lambda: K.SimpleRNN(2),
         lambda: K.SimpleRNN(2, activation="relu", return_sequences=True),
     ),
-    "Softmax": [Case(lambda: K.Softmax(), (3,), last=True)],
+    "Softmax": [
+        Case(lambda: K.Softmax(), (3,), last=True),
+        # Keras takes no masks of steps.
+        Case(lambda: K.Softmax(), SEQUENCE, masks=False),
+        Case(lambda: K.Softmax(axis=1), SEQUENCE, masks=False),
+    ],
     "SpatialDropout1D": _of(SEQUENCE, lambda: K.SpatialDropout1D(0.1)),
     "SpatialDropout2D": _of(IMAGE, lambda: K.SpatialDropout2D(0.1)),
     "Subtract": _merging(lambda: K.Subtract()),
@@ -223,6 +330,10 @@ LAYERS: dict[str, list[Case]] = {
         lambda: K.TimeDistributed(K.Dense(2)),
         lambda: K.TimeDistributed(layers.Dense(2)),
     ),
+    "UnitNormalization": [
+        *_of(SEQUENCE, lambda: K.UnitNormalization()),
+        Case(lambda: K.UnitNormalization(axis=(1, 2)), SEQUENCE, masks=False),
+    ],
     "UpSampling1D": _of(SEQUENCE, lambda: K.UpSampling1D(2)),
     "ZeroPadding1D": _of(SEQUENCE, lambda: K.ZeroPadding1D(2), lambda: K.ZeroPadding1D((0, 1))),
     "ZeroPadding2D": _of(
@@ -351,7 +462,12 @@ OPERATIONS: dict[str, list[Case]] = {
             lambda x: 2**x,
         ),
     ],
-    "softmax": _one(ops.softmax, lambda x: ops.softmax(x, axis=1), lambda x: ops.log_softmax(x)),
+    "softmax": _one(
+        ops.softmax,
+        lambda x: ops.softmax(x, axis=1),
+        lambda x: ops.log_softmax(x),
+        lambda x: ops.glu(x[..., :2]),
+    ),
     "getitem": [
         *_one(
             lambda x: x[:, -1],

@@ -37,6 +37,7 @@ def check_layer(
     input_shape: tuple[int, ...],
     *,
     inputs: int = 0,
+    apart: bool = False,
     vocabulary: int | None = None,
     last: bool = False,
     masks: bool | None = None,
@@ -58,6 +59,7 @@ def check_layer(
             tensors, such as `keras.ops.relu`.
         input_shape: of what it reads, without the batch; ints.
         inputs: how many inputs of that shape it reads, in a list; 0: one, which is in no list.
+        apart: whether several inputs are arguments of their own, and not a list.
         vocabulary: how many tokens there are, where it reads tokens; None: floats in [-1, 1].
         last: whether it stands at a model's end alone, where it is looked through, as softmax.
         masks: whether masks are checked, with the steps on the input's first axis. None: if the
@@ -76,7 +78,8 @@ def check_layer(
         >>> tfrnnx.testing.check_layer(tfrnnx.layers.Dense(2), (6, 3), xla="none")
     """
     name = getattr(layer, "name", None) or getattr(layer, "__name__", "layer")
-    facts: dict[str, Any] = {"inputs": inputs, "vocabulary": vocabulary, "last": last}
+    reads: dict[str, Any] = {"inputs": inputs, "apart": apart}
+    facts: dict[str, Any] = {**reads, "vocabulary": vocabulary, "last": last}
     with _quietly(), float64():
         if isinstance(layer, keras.layers.Layer):
             _assert_configuration(layer)
@@ -96,9 +99,7 @@ def check_layer(
             wanted = supported and len(input_shape) == 2 and vocabulary is None and not last
         if wanted:
             its = in_float64(layer)
-            _check_masks(
-                around_sequences(its, input_shape[1:], name=name, inputs=inputs, draw=draw)
-            )
+            _check_masks(around_sequences(its, input_shape[1:], name=name, draw=draw, **reads))
 
 
 def check_cell(

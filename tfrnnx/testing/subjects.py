@@ -165,6 +165,13 @@ def given(xs: Sequence[Any]) -> Any:
     return xs[0] if len(xs) == 1 else list(xs)
 
 
+def applied(layer: Layer, xs: Sequence[Any], inputs: int, apart: bool) -> Any:
+    """Return what a layer makes of tensors: of one, of a list, or of several arguments."""
+    if apart:
+        return layer(*xs)
+    return layer(list(xs) if inputs else xs[0])
+
+
 def around(
     layer: Layer,
     shape: tuple[int, ...],
@@ -172,6 +179,7 @@ def around(
     *,
     name: str,
     inputs: int = 0,
+    apart: bool = False,
     vocabulary: int | None = None,
     last: bool = False,
     draw: Draw = draw_weight,
@@ -184,6 +192,7 @@ def around(
         place: what it reads.
         name: what messages call it.
         inputs: how many tensors of that shape it reads, in a list; 0: one.
+        apart: whether these are arguments of their own, and not a list.
         vocabulary: how many tokens there are, where it reads tokens.
         last: whether it stands at the model's end, where it is looked through.
         draw: how a weight is drawn.
@@ -200,7 +209,7 @@ def around(
         outputs = layer(logits)
         made = logits
     else:
-        made = layer(read if inputs else read[0])
+        made = applied(layer, read, inputs, apart)
         outputs = logits = keras.layers.Dense(CLASSES)(_flat(made))
     embed = rest = None
     if vocabulary is not None:
@@ -220,7 +229,13 @@ def _flat(outputs: Any) -> Any:
 
 
 def around_sequences(
-    layer: Layer, features: tuple[int, ...], *, name: str, inputs: int = 0, draw: Draw = draw_weight
+    layer: Layer,
+    features: tuple[int, ...],
+    *,
+    name: str,
+    inputs: int = 0,
+    apart: bool = False,
+    draw: Draw = draw_weight,
 ) -> Subject:
     """Return a model of a layer that reads sequences of any length, and whose masks are honoured.
 
@@ -229,10 +244,11 @@ def around_sequences(
         features: the shape of a step.
         name: what messages call it.
         inputs: how many sequences it reads, in a list; 0: one.
+        apart: whether these are arguments of their own, and not a list.
         draw: how a weight is drawn.
     """
     xs = [keras.Input((None, *features), dtype="float64") for _ in range(max(1, inputs))]
-    outputs = layer(xs if inputs else xs[0])
+    outputs = applied(layer, xs, inputs, apart)
     if len(outputs.shape) == 3:
         outputs = keras.layers.GlobalAveragePooling1D()(outputs)
     model = keras.Model(given(xs), keras.layers.Dense(CLASSES)(outputs))

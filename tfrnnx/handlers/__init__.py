@@ -25,6 +25,7 @@ from tfrnnx.handlers.registry import (
     cell_handlers,
     layer_handlers,
     supported_layers,
+    supported_operations,
 )
 
 __all__ = [
@@ -47,4 +48,5 @@ __all__ = [
     "recurrent",
     "run_model",
     "supported_layers",
+    "supported_operations",
 ]

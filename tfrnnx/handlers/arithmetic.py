@@ -31,7 +31,7 @@ def _affine(x: Any, scale: Any = 1.0, offset: Any = 0.0) -> tf.Tensor:
     """Return x * scale + offset, with constants."""
     active = scope()
     assert active is not None
-    both = [tf.cast(c, x.dtype) for c in (scale, offset)]
+    both = [ops.convert_to_tensor(c, x.dtype) for c in (scale, offset)]
     z = primitives.affine(x, *both)
     at_least_0 = all(isinstance(c, int | float) and c >= 0 for c in (scale, offset))
     if at_least_0 and active.record.facts(x).positive:

@@ -276,7 +276,7 @@ def tensors_of(*xs: Any) -> list[tf.Tensor]:
     active = scope()
     assert active is not None
     dtype = keras.backend.result_type(*(getattr(x, "dtype", type(x)) for x in xs))
-    tensors = [tf.cast(x, dtype) for x in xs]
+    tensors = [ops.convert_to_tensor(x, dtype) for x in xs]
     for x, tensor in zip(xs, tensors, strict=True):
         if is_live(x):
             mark_moved(x, tensor)

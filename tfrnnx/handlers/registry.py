@@ -119,12 +119,23 @@ def supported_layers(keras_alone: bool = False) -> list[str]:
     Args:
         keras_alone: those of Keras, without those that users registered.
     """
+    layers = [handled for handled in layer_handlers if not is_operation(handled)]
     names = {
         handled.__name__
-        for handled in (*layer_handlers, *cell_handlers)
+        for handled in (*layers, *cell_handlers)
         if not keras_alone or _keras.is_of_keras(handled)
     }
     return sorted(names | {"the layers and cells of tfrnnx.layers"})
+
+
+def supported_operations() -> list[str]:
+    """Return the names of Keras's classes of the operations that can be explained, sorted."""
+    return sorted(handled.__name__ for handled in layer_handlers if is_operation(handled))
+
+
+def is_operation(kind: type) -> bool:
+    """Return whether a class is of operations of `keras.ops`, and not of layers."""
+    return issubclass(kind, keras.Operation) and not issubclass(kind, keras.layers.Layer)
 
 
 def handler_of(layer: Any) -> LayerHandler:
@@ -193,7 +204,8 @@ def unsupported(layer: Any, why: str = "") -> UnsupportedLayerError:
     name = getattr(layer, "name", "?")
     kind = "layer" if isinstance(layer, keras.layers.Layer) else "operation"
     return UnsupportedLayerError(
-        f"Expected layers that can be explained: {', '.join(supported_layers())} (others need a "
-        "handler, see tfrnnx.layer_handlers and tfrnnx.cell_handlers). Received: "
+        f"Expected layers that can be explained: {', '.join(supported_layers())}, and operations "
+        "of keras.ops (others need a handler, see tfrnnx.layer_handlers and "
+        "tfrnnx.cell_handlers). Received: "
         f"{kind} {name!r} of class {type(layer).__name__}{why}"
     )

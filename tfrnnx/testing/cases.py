@@ -405,7 +405,6 @@ OPERATIONS: dict[str, list[Case]] = {
             lambda x: ops.dot(x, _W),
             lambda x: ops.inner(x, _W.T),
             lambda x: ops.tensordot(x, _W, 1),
-            lambda x: ops.tensordot(x, _W, [[2], [0]]),
         ),
         *_two(
             lambda x, y: ops.matmul(x, ops.swapaxes(y, 1, 2)),

@@ -55,7 +55,7 @@ def home(tmp_path_factory):
     (folder / "notes").mkdir()
     (folder / "notes" / "config.json").write_text('{"theme": "dark"}')
     x = keras.Input((12, 28, 7))
-    steps = keras.layers.LayerNormalization()(keras.layers.Reshape((12, 196))(x))
+    steps = keras.layers.STFTSpectrogram("log", 4, 2)(keras.layers.Reshape((196, 12))(x))
     keras.Model(x, keras.layers.LSTM(2)(steps)).save(folder / "unsupported.keras")
     a, b = keras.Input((5, 3), name="a"), keras.Input((4,), dtype="int32", name="b")
     embedded = keras.layers.Embedding(9, 3, mask_zero=True)(b)
@@ -409,7 +409,7 @@ MODEL_MISTAKES = [
     ("--model={home}/truncated.keras", "Received: .*truncated.keras, which is truncated"),
     ("--model={home}/foreign.keras", "Received: .*foreign.keras, which is truncated or of ano"),
     ("--model={home}/empty.keras", "Received: .*empty.keras, which is truncated or of another"),
-    ("--model={home}/unsupported.keras", "can be explained: .*RNN.* of class LayerNormalization"),
+    ("--model={home}/unsupported.keras", "can be explained: .*RNN.* of class STFTSpectrogram"),
 ]
 EXPLAIN_MISTAKES = [
     *MODEL_MISTAKES,

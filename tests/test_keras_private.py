@@ -101,6 +101,27 @@ def test_build_shapes_dict():
     assert _keras.build_shapes(model) == model._build_shapes_dict
 
 
+def test_names_of_attention_layers():
+    x = keras.ops.ones((1, 3, 4))
+    for layer in (keras.layers.MultiHeadAttention(2, 2), keras.layers.GroupQueryAttention(2, 2, 1)):
+        layer(x, x)
+        dense = _keras.projections_of(layer)
+        assert {name: dense[name] for name in ("query", "key", "value", "output")} == {
+            "query": layer._query_dense,
+            "key": layer._key_dense,
+            "value": layer._value_dense,
+            "output": layer._output_dense,
+        }
+        assert dense["gate"] is None and dense["query"].kernel.shape == (4, 2, 2)
+        mask = _keras.attention_mask_of(layer, x, x, None, None, None, None, True)
+        assert keras.ops.convert_to_numpy(mask)[0].sum() == 6
+        assert _keras.attention_mask_of(layer, x, x, None, None, None, None, False) is None
+    if "use_gate" in layer.get_config():  # since Keras 3.14
+        gated = keras.layers.MultiHeadAttention(2, 2, use_gate=True)
+        gated(x, x)
+        assert _keras.projections_of(gated)["gate"] is gated._gate_dense
+
+
 ALLOWED = {  # of others than Keras and TensorFlow, or no private names
     "_fields",  # of named tuples
     "_asdict",

@@ -1,4 +1,4 @@
-"""The private names of Keras that the package uses, each behind one function.
+"""The private names of Keras and TensorFlow that the package uses, each behind one function.
 
 Nothing else in the package may use one; tests/test_keras_private.py has a test for each, which
 fails by name where Keras changes it.
@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
+from tensorflow.python.framework import ops as _tf_ops
 
 
 def graph_of(model: keras.Model) -> Any:
@@ -177,3 +178,26 @@ def attention_mask_of(attention: Any, *given: Any) -> Any:
         *given: query, value, query_mask, value_mask, key_mask, attention_mask, use_causal_mask.
     """
     return attention._compute_attention_mask(*given)
+
+
+def custom_gradients_of(function: Any) -> list[str]:
+    """Return the names under which TensorFlow keeps the custom gradients of a traced function.
+
+    `_gradient_op_type`, an attribute of the operations that have one: of the function's own and of
+    those of its loops.
+    """
+    graph = function.graph.as_graph_def()
+    nodes = [*graph.node, *(node for body in graph.library.function for node in body.node_def)]
+    names = {node.attr["_gradient_op_type"].s.decode() for node in nodes if node.attr}
+    return [name for name in names if name.startswith("CustomGradient-")]
+
+
+def forget_gradients(names: Iterable[str]) -> None:
+    """Let go of custom gradients that no function uses any more.
+
+    `gradient_registry._registry`: TensorFlow keeps each custom gradient of each trace, and with it
+    the trace, for as long as the process lives.
+    """
+    registry = _tf_ops.gradient_registry._registry
+    for name in names:
+        registry.pop(name, None)

@@ -1,9 +1,13 @@
 """What an explainer compiles: the run of a model and the way back, for one form of target."""
 
+import ctypes
+import sys
+import weakref
 from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
+from tfrnnx import _keras
 from tfrnnx.explaining.backward import Result
 from tfrnnx.explaining.inputs import InputSpec
 from tfrnnx.explaining.question import Question
@@ -63,6 +67,9 @@ class Compiled:
             jit_compile=jit_compile,
         )
         self._trace = self._function.get_concrete_function()
+        # TensorFlow would keep what was traced, megabytes, for as long as the process lives.
+        names = _keras.custom_gradients_of(self._trace)
+        weakref.finalize(self, _let_go, names).atexit = False
 
     def __call__(self, question: Question) -> Result:
         """Answer a question, of tensors."""
@@ -86,3 +93,12 @@ class Compiled:
             for entry in record.entries
             if entry.vocabulary is not None
         }
+
+
+def _let_go(gradients: Sequence[str]) -> None:
+    """Give back the memory of a trace that nobody uses any more."""
+    _keras.forget_gradients(gradients)
+    # What was freed lies in pieces between what was not, which glibc keeps unless it is told.
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)

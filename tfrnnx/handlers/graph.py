@@ -57,6 +57,8 @@ def _run_layer(layer: Any, path: str, args: tuple, kwargs: dict[str, Any]) -> An
             outputs = run_model(layer, inputs, f"{path}/")
         else:
             handler = handler_of(layer)
+            if _any(mask) and "mask" not in _keras.argument_names(layer):
+                handed["mask"] = mask  # which such layers read off their inputs
             with running(path, inputs) as inner:
                 accepted = _accepted(layer, handler, kwargs, handed)
                 outputs = handler.run(layer, *args, **accepted)

@@ -79,8 +79,6 @@ LAYERS: dict[str, list[Case]] = {
         lambda: K.Activation("softplus"),
         lambda: K.Activation("leaky_relu"),
         lambda: K.Activation("linear"),
-        lambda: K.Activation("softmax"),
-        lambda: K.Activation("log_softmax"),
     ),
     "ActivityRegularization": _of(SEQUENCE, lambda: K.ActivityRegularization(0.1)),
     "Add": [*_merging(lambda: K.Add()), Case(lambda: K.Add(), VECTOR, 3)],
@@ -231,7 +229,7 @@ LAYERS: dict[str, list[Case]] = {
         Case(lambda: K.GroupNormalization(-1, center=False), (3, 4), masks=False),
         Case(lambda: K.GroupNormalization(3, axis=1, scale=False), (3, 4), masks=False),
     ],
-    "GroupQueryAttention": [
+    "GroupedQueryAttention": [
         Case(lambda: K.GroupQueryAttention(2, 2, 1), FEW_STEPS, 2, apart=True),
         Case(lambda: K.GroupQueryAttention(2, 4, 2, use_bias=False), FEW_STEPS, 2, apart=True),
     ],

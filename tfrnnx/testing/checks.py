@@ -246,8 +246,8 @@ def _quietly() -> Iterator[None]:
         # keras.Variable has an __array__ of before NumPy 2, and Keras saves with it.
         warnings.filterwarnings("ignore", "__array__ implementation doesn't", DeprecationWarning)
         # The head flattens what has a mask; and a functional model is said not to support the mask
-        # that it hands to its layers.
-        said = "Layer '(flatten|functional).*mask attached"
+        # that it hands to its layers, nor are the maps inside of attention.
+        said = "Layer '(flatten|functional|query|key|value).*mask attached"
         warnings.filterwarnings("ignore", said, UserWarning)
         yield
 

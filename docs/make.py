@@ -25,7 +25,7 @@ from tfrnnx.explaining.backward import explain_batch
 from tfrnnx.explaining.inputs import token_inputs
 from tfrnnx.explaining.question import Question
 from tfrnnx.explaining.targets import Classes, Form
-from tfrnnx.handlers import functional, supported_layers
+from tfrnnx.handlers import functional, supported_layers, supported_operations
 from tfrnnx.primitives.scope import scope
 from tfrnnx.propagation.methods import Method, rules
 from tfrnnx.testing import cases
@@ -175,14 +175,15 @@ def table(rows: list[list[str]]) -> str:
 
 
 def examples() -> dict[str, Case]:
-    """Return the plainest case of every layer, operation and cell, by its name."""
-    known = cases.LAYERS | {n: c for n, c in cases.OPERATIONS.items() if n not in cases.LAYERS}
-    known |= {name: [of_cell(makes[0])] for name, makes in cases.CELLS.items()}
+    """Return the plainest case of every layer and cell, and of each kind of operations."""
+    known = cases.LAYERS | {name: [of_cell(makes[0])] for name, makes in cases.CELLS.items()}
     names = [name for name in supported_layers(keras_alone=True) if "tfrnnx" not in name]
     own = cases.OWN_LAYERS | {n: [of_cell(makes[0])] for n, makes in cases.OWN_CELLS.items()}
-    return {name: known[name][0] for name in names} | {
-        f"tfrnnx.layers.{name}": made[0] for name, made in sorted(own.items())
-    }
+    return (
+        {name: known[name][0] for name in names}
+        | {f"keras.ops.{name}": made[0] for name, made in cases.OPERATIONS.items()}
+        | {f"tfrnnx.layers.{name}": made[0] for name, made in sorted(own.items())}
+    )
 
 
 def of_cell(make: Callable) -> Case:
@@ -221,7 +222,9 @@ def layers_page() -> str:
     warnings = "\n".join(
         f"- {_listed(names)}: {_listed(sorted(warned))}" for warned, names in warning.items()
     )
-    return LAYERS.format(table=table([heads, *body]), warnings=warnings)
+    return LAYERS.format(
+        table=table([heads, *body]), warnings=warnings, operations=_listed(supported_operations())
+    )
 
 
 def _listed(names: Any) -> str:
@@ -245,6 +248,11 @@ Every layer was run with every method. What the entries mean:
 
 Inside of recurrent layers, sums are split in proportion (evenly under `w_square` and `flat`),
 activations pass, and gates get what [`gates`](guide.md#gates) says.
+
+Operations of `keras.ops` stand in the table by kind. With a constant (a number, an array, a
+weight) a sum or a product is a scale and an offset; a denominator is read as a constant; the
+greater and the smaller of two, and of several, take all. These can be explained, by the names of
+Keras's classes: {operations}.
 
 {table}
 

@@ -49,6 +49,16 @@ def inputs_of(operation: Any) -> list[list[Any]]:
     return [list(node.input_tensors) for node in operation._inbound_nodes]
 
 
+def symbolic_arguments(operation: Any) -> list[bool]:
+    """Return which of the arguments that an operation is called with are tensors of its graph.
+
+    `_inbound_nodes`: once a graph runs on tensors, nothing else tells them from constants.
+    """
+    arguments = operation._inbound_nodes[-1].arguments
+    flat = keras.tree.flatten((arguments.args, arguments.kwargs))
+    return [isinstance(argument, keras.KerasTensor) for argument in flat]
+
+
 def argument_names(layer: Any) -> Any:
     """Return the names of the arguments of a layer's `call`.
 
@@ -67,8 +77,8 @@ def arguments_of(layer: Any, args: tuple, kwargs: dict[str, Any]) -> dict[str, A
     return dict(layer._call_signature.bind(*args, **taken).arguments)
 
 
-def has_own_call(model: keras.Model) -> bool:
-    """Return whether a model is a subclass with a `call` of its own, also behind a weak proxy.
+def has_own_call(model: keras.layers.Layer) -> bool:
+    """Return whether a model or layer has a `call` of its own, also behind a weak proxy.
 
     The module of the functional model's `call`: Keras makes models of a subclass functional where
     it is given inputs and outputs, and those keep the `call` of the subclass.
@@ -82,8 +92,8 @@ def is_of_keras(thing: Any) -> bool:
 
 
 @contextmanager
-def unused(model: keras.Model) -> Iterator[None]:
-    """Have what is inside leave no trace in the layers of a model that it calls.
+def unused(model: keras.layers.Layer) -> Iterator[None]:
+    """Have what is inside leave no trace in the layers of a model or layer that it calls.
 
     `_inbound_nodes`, `_outbound_nodes`: a layer notes each of its uses, and a
     saved model would have them.
@@ -99,7 +109,39 @@ def unused(model: keras.Model) -> Iterator[None]:
             layer._inbound_nodes[:], layer._outbound_nodes[:] = inbound, outbound
 
 
-def layers_of(model: keras.Model) -> Iterable[Any]:
+@contextmanager
+def weights_beside_symbols() -> Iterator[None]:
+    """Have `weight * x` of a symbolic tensor make an operation inside, as `x * weight` does.
+
+    Keras's weights compute with values at once, and refuse symbolic tensors on the right. Operators
+    of other operands stay as they are, in other threads, too. Not to be entered by two at once.
+    """
+
+    def replaced(name: str) -> Callable[[Any, Any], Any]:
+        plain = getattr(keras.Variable, f"__{name}__")
+
+        def operator(weight: Any, other: Any) -> Any:
+            if isinstance(other, keras.KerasTensor):
+                return getattr(other, f"__r{name}__")(weight)
+            return plain(weight, other)
+
+        return operator
+
+    names = ("add", "sub", "mul", "truediv", "pow", "matmul")
+    before = {f"__{name}__": vars(keras.Variable).get(f"__{name}__") for name in names}
+    for name in names:
+        setattr(keras.Variable, f"__{name}__", replaced(name))
+    try:
+        yield
+    finally:
+        for name, plain in before.items():
+            if plain is None:
+                delattr(keras.Variable, name)
+            else:
+                setattr(keras.Variable, name, plain)
+
+
+def layers_of(model: keras.layers.Layer) -> Iterable[Any]:
     """Yield a model and all layers in it, however deep.
 
     `_flatten_layers`: `model.layers` has those at the top alone.

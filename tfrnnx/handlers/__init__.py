@@ -7,6 +7,7 @@ handler are refused by name.
 
 from tfrnnx.handlers import (
     activations,
+    arithmetic,
     attention,
     cells,
     convolution,
@@ -25,12 +26,14 @@ from tfrnnx.handlers.registry import (
     cell_handlers,
     layer_handlers,
     supported_layers,
+    supported_operations,
 )
 
 __all__ = [
     "Stepper",
     "activation_handlers",
     "activations",
+    "arithmetic",
     "attention",
     "call_model",
     "cell_handlers",
@@ -47,4 +50,5 @@ __all__ = [
     "recurrent",
     "run_model",
     "supported_layers",
+    "supported_operations",
 ]

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfrnnx import primitives
 from tfrnnx.handlers.activations import inside, known_of
-from tfrnnx.handlers.registry import Stepper, cell_handlers, unsupported
+from tfrnnx.handlers.registry import Stepper, cell_handlers, handled_as, unsupported
 from tfrnnx.layers import ExplainableCell
 
 Product = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -24,9 +24,10 @@ def stepper_of(cell: Any) -> Stepper:
         if type(cell).call is not ExplainableCell.call:
             raise unsupported(cell, " with a call of its own")
         return Stepper(cell.project, cell.step, cell.signed_output is False)
-    if type(cell) not in cell_handlers:
+    handled = handled_as(cell, cell_handlers)
+    if handled is None:
         raise unsupported(cell)
-    return cell_handlers[type(cell)](cell)
+    return cell_handlers[handled](cell)
 
 
 @cell_handlers.register(keras.layers.StackedRNNCells)

@@ -106,8 +106,8 @@ def _embedding(layer: Any, tokens: tf.Tensor) -> tf.Tensor:
     assert active is not None
     number = active.record.facts(tokens).tokens
     embedded = embed(tokens)
-    if number is None:
-        return embedded
+    if number is None:  # such as positions
+        return primitives.constant(embedded)
     return active.record.enter(embedded, number, Source.FREE, embed, layer.input_dim)
 
 

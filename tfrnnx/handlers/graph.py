@@ -8,6 +8,8 @@ import tensorflow as tf
 
 from tfrnnx import _keras
 from tfrnnx.errors import UnsupportedLayerError
+from tfrnnx.handlers.operations import read_arguments, run_on_constants
+from tfrnnx.handlers.own_code import is_own_code, symbolically, traced
 from tfrnnx.handlers.registry import LayerHandler, handler_of, layer_handlers, unsupported
 from tfrnnx.primitives.scope import Scope, mark_moved, mark_positive, running, scope
 
@@ -25,11 +27,12 @@ def run_model(model: keras.Model, inputs: Any, path: str = "") -> Any:
     Raises:
         UnsupportedLayerError: naming the first layer that cannot be explained.
     """
+    graph = model.read_again() if hasattr(model, "read_again") else functional(model)
 
     def run_with_handler(layer: Any) -> Callable[..., Any]:
         return lambda *args, **kwargs: _run_layer(layer, f"{path}{layer.name}", args, kwargs)
 
-    return _keras.run_graph(functional(model), inputs, run_with_handler)
+    return _keras.run_graph(graph, inputs, run_with_handler)
 
 
 def _run_layer(layer: Any, path: str, args: tuple, kwargs: dict[str, Any]) -> Any:
@@ -41,7 +44,11 @@ def _run_layer(layer: Any, path: str, args: tuple, kwargs: dict[str, Any]) -> An
     else:
         inputs = args[0] if args else next(iter(kwargs.values()))
         handed, mask = _masks_of(layer, args, kwargs)
-        if isinstance(layer, keras.Model):
+        if is_own_code(layer):
+            outputs = run_model(*traced(layer, args, kwargs | handed), f"{path}/")
+            if layer.supports_masking:  # else what is inside hands masks on, or loses them
+                _note_masks(layer, inputs, outputs, mask, read="mask" in handed)
+        elif isinstance(layer, keras.Model):
             for x, its in zip(
                 keras.tree.flatten(inputs), keras.tree.flatten(mask or ()), strict=False
             ):
@@ -62,19 +69,20 @@ def _run_layer(layer: Any, path: str, args: tuple, kwargs: dict[str, Any]) -> An
 
 
 def _run_on_masks(operation: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
-    """Run an operation of `keras.ops` that makes masks: no relevance flows through those.
+    """Run an operation of `keras.ops` that makes masks, or is of constants.
 
     Raises:
         UnsupportedLayerError: for any other operation.
     """
     active = scope()
     assert active is not None
-    outputs = operation(*args, **kwargs)
-    read = [x for x in keras.tree.flatten((args, kwargs)) if tf.is_tensor(x)]
-    from_masks = bool(read) and all(x.dtype.is_bool for x in read)
-    if from_masks or not any(x.dtype.is_floating for x in keras.tree.flatten(outputs)):
-        return active.record.as_at_x(lambda: outputs)
-    raise unsupported(operation)
+    args, kwargs, live = read_arguments(operation, args, kwargs)
+    outputs = run_on_constants(operation, args, kwargs)
+    if not live:
+        return outputs
+    if any(x.dtype.is_floating for x in keras.tree.flatten(outputs)):
+        raise unsupported(operation)
+    return active.record.as_at_x(lambda: outputs)
 
 
 def _masks_of(layer: Any, args: tuple, kwargs: dict[str, Any]) -> tuple[dict[str, Any], Any]:
@@ -186,6 +194,8 @@ def functional(model: Any) -> Any:
     Raises:
         UnsupportedLayerError: for a model that is not made of layers alone, or not built.
     """
+    if isinstance(model, keras.Function) and not isinstance(model, keras.Model):
+        return model
     if not isinstance(model, keras.Model):
         raise _unbuilt(model)
     if not isinstance(model, keras.Sequential) and _keras.has_own_call(model):
@@ -223,17 +233,16 @@ def _takes_keywords(model: keras.Model) -> bool:
 
 
 def _symbolic(model: keras.Model) -> keras.Model:
-    inputs, by_keyword = _symbolic_inputs(model)
-    try:
-        with _keras.unused(model):
-            outputs = model.call(**inputs) if by_keyword else model.call(inputs)
-            return keras.Model(inputs, outputs)
-    except Exception as error:  # whatever a call that is not made of layers raises
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise UnsupportedLayerError(
-            "Expected a subclassed keras.Model whose call does nothing but call layers. Received: "
-            f"{type(model).__name__} {model.name!r}: {reason}"
-        ) from error
+    def read() -> keras.Model:
+        inputs, by_keyword = _symbolic_inputs(model)
+        return symbolically(
+            model,
+            lambda call: keras.Model(inputs, call(**inputs) if by_keyword else call(inputs)),
+        )
+
+    graph = read()
+    graph.read_again = read  # in every run, of the weights as they are then
+    return graph
 
 
 def _symbolic_inputs(model: keras.Model) -> tuple[Any, bool]:

@@ -38,9 +38,9 @@ def _layer_handler(run: Callable[..., Any], moves_values: bool = False) -> Layer
 # A handler is the layer's forward pass at inference, written with `tfrnnx.primitives` and reading
 # the layer's own live weights. It is called as the layer is, with the layer first:
 # `handler(layer, x, ...)`; `mask` is given to handlers that have an argument of that name. A
-# subclass is not run by its parent's handler: it may compute something else. `moves_values=True`
-# says that the outputs are values of the inputs, moved: what such a layer makes of pixels still
-# follows the rule for pixels.
+# subclass is run by its parent's handler if it changes nothing that takes part in the call
+# (`handled_as`). `moves_values=True` says that the outputs are values of the inputs, moved: what
+# such a layer makes of pixels still follows the rule for pixels.
 #
 #     @tfrnnx.layer_handlers.register(TheLayer)
 #     def the_layer(layer, x):
@@ -119,12 +119,23 @@ def supported_layers(keras_alone: bool = False) -> list[str]:
     Args:
         keras_alone: those of Keras, without those that users registered.
     """
+    layers = [handled for handled in layer_handlers if not is_operation(handled)]
     names = {
         handled.__name__
-        for handled in (*layer_handlers, *cell_handlers)
+        for handled in (*layers, *cell_handlers)
         if not keras_alone or _keras.is_of_keras(handled)
     }
     return sorted(names | {"the layers and cells of tfrnnx.layers"})
+
+
+def supported_operations() -> list[str]:
+    """Return the names of Keras's classes of the operations that can be explained, sorted."""
+    return sorted(handled.__name__ for handled in layer_handlers if is_operation(handled))
+
+
+def is_operation(kind: type) -> bool:
+    """Return whether a class is of operations of `keras.ops`, and not of layers."""
+    return issubclass(kind, keras.Operation) and not issubclass(kind, keras.layers.Layer)
 
 
 def handler_of(layer: Any) -> LayerHandler:
@@ -136,9 +147,47 @@ def handler_of(layer: Any) -> LayerHandler:
     if isinstance(layer, ExplainableLayer):
         arguments = frozenset(inspect.signature(layer.call).parameters)
         return LayerHandler(_run_itself, False, arguments)
-    if type(layer) not in layer_handlers:
+    handled = handled_as(layer, layer_handlers)
+    if handled is None:
         raise unsupported(layer)
-    return layer_handlers[type(layer)]
+    return layer_handlers[handled]
+
+
+# What a subclass may override and still compute what its parent does.
+_NO_PART_IN_THE_CALL = {
+    "__init__",
+    "build",
+    "build_from_config",
+    "compute_output_shape",
+    "compute_output_spec",
+    "count_params",
+    "from_config",
+    "get_build_config",
+    "get_config",
+    "load_own_variables",
+    "save_own_variables",
+}
+
+
+def handled_as(layer: Any, handlers: Registry[Any]) -> type | None:
+    """Return the class whose handler runs a layer or cell: its own, or a parent's, or None.
+
+    A parent's where no class between overrides anything of the parent but what makes and saves
+    it: neither `call` nor `compute_mask`, nor what these use. Names that the parent does not have
+    are the subclass's own affair.
+    """
+    between: set[str] = set()
+    for kind in type(layer).__mro__:
+        if kind in handlers:
+            inherited = {name for name in between if hasattr(kind, name)}
+            return None if inherited - _NO_PART_IN_THE_CALL else kind
+        between |= {name for name in vars(kind) if name not in _OF_EVERY_CLASS}
+    return None
+
+
+_OF_EVERY_CLASS = set(vars(type("Empty", (keras.layers.Layer,), {"__doc__": ""}))) | {
+    "__annotations__"
+}
 
 
 def _run_itself(layer: ExplainableLayer, x: Any, *args: Any, **kwargs: Any) -> Any:
@@ -155,7 +204,8 @@ def unsupported(layer: Any, why: str = "") -> UnsupportedLayerError:
     name = getattr(layer, "name", "?")
     kind = "layer" if isinstance(layer, keras.layers.Layer) else "operation"
     return UnsupportedLayerError(
-        f"Expected layers that can be explained: {', '.join(supported_layers())} (others need a "
-        "handler, see tfrnnx.layer_handlers and tfrnnx.cell_handlers). Received: "
+        f"Expected layers that can be explained: {', '.join(supported_layers())}, and operations "
+        "of keras.ops (others need a handler, see tfrnnx.layer_handlers and "
+        "tfrnnx.cell_handlers). Received: "
         f"{kind} {name!r} of class {type(layer).__name__}{why}"
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from tfrnnx.primitives.scope import Scope, relevance_scope
+from tfrnnx.primitives.scope import Scope, scope
 
 
 def account(
@@ -101,12 +101,16 @@ def nothing(like: tf.Tensor) -> tf.Tensor:
 
 def constant(value: tf.Tensor) -> tf.Tensor:
     """Return values that come from no input; what relevance they get is accounted for."""
-    active = relevance_scope()
-    if active is None or active.sink is None:
+    active = scope()
+    if active is None:
         return value
+    padded = tf.identity(value)
+    if active.method.rules is not None and active.sink is not None:
 
-    @tf.custom_gradient
-    def pad(sink: tf.Tensor) -> tuple[tf.Tensor, object]:
-        return value, lambda relevance: account(sink, tf.zeros_like(relevance), relevance)
+        @tf.custom_gradient
+        def pad(sink: tf.Tensor) -> tuple[tf.Tensor, object]:
+            return value, lambda relevance: account(sink, tf.zeros_like(relevance), relevance)
 
-    return pad(active.sink)
+        padded = pad(active.sink)
+    active.record.note(padded, constant=True)
+    return padded

@@ -71,6 +71,7 @@ class Facts:
         mask: that travels with it.
         read: whether a layer that read that mask made it, so that masked steps do not matter.
         attention: whether it is attention weights, made by a softmax.
+        constant: whether it comes from no input of the model.
     """
 
     positive: bool = False
@@ -79,6 +80,7 @@ class Facts:
     mask: Any = None
     read: bool = False
     attention: bool = False
+    constant: bool = False
 
 
 _UNKNOWN = Facts()
@@ -388,8 +390,12 @@ def mark_moved(inputs: Any, outputs: Any) -> None:
         return
     record = active.record
     facts = [record.facts(x) for x in keras.tree.flatten(inputs) if tf.is_tensor(x)]
+    if not facts:
+        return
     moved: dict[str, Any] = {
-        name: True for name in ("positive", "attention") if all(getattr(its, name) for its in facts)
+        name: True
+        for name in ("positive", "attention", "constant")
+        if all(getattr(its, name) for its in facts)
     }
     sources = {its.source for its in facts}
     if len(sources) == 1 and None not in sources:

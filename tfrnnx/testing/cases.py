@@ -13,6 +13,7 @@ import numpy as np
 
 from tfrnnx import _keras, layers
 from tfrnnx.handlers import preprocessing
+from tfrnnx.handlers.operations import class_of
 from tfrnnx.testing import running
 
 K = keras.layers
@@ -414,23 +415,186 @@ AUGMENTATION = _present(
 )
 LAYERS |= AUGMENTATION
 
-# Of `keras.ops`, by the names of Keras's classes, which have no public name.
+
+def _two(*makes: Callable[[Any, Any], Any]) -> list[Case]:
+    return [Case(lambda make=make: lambda xs: make(*xs), SEQUENCE, 2) for make in makes]
+
+
+def _one(*functions: Callable[[Any], Any]) -> list[Case]:
+    return [Case(lambda function=function: function, SEQUENCE) for function in functions]
+
+
+_C = np.array([[1.5, -0.5, 2.0]])
+_W = np.array([[1.0, -0.5], [0.3, 2.0], [-1.0, 0.7]])
+
+
+def _between(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A function of values in (0, 1): what is not defined of others."""
+    return lambda x: function(ops.sigmoid(x))
+
+
+def _beside(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A step function beside its argument, for its slope is 0."""
+    return lambda x: x + 0.5 * function(3.0 * x)
+
+
+def _named(wrap: Callable[[Any], Any], names: str) -> list[Case]:
+    """Cases of functions of `keras.ops`, as far as this Keras has them."""
+    return _one(*(wrap(getattr(ops, name)) for name in names.split() if hasattr(ops, name)))
+
+
+# Of `keras.ops`: those that are run alike stand together, under one of them.
 OPERATIONS: dict[str, list[Case]] = {
-    "Add": [Case(lambda: lambda xs: xs[0] + xs[1], SEQUENCE, 2)],
-    "Cast": _of(VECTOR, lambda: lambda x: ops.cast(x, "float64")),
-    "Concatenate": [Case(lambda: lambda xs: ops.concatenate(xs, axis=-1), SEQUENCE, 2)],
-    "ExpandDims": _of(VECTOR, lambda: lambda x: ops.expand_dims(x, 1)),
-    "Flip": _of(VECTOR, lambda: lambda x: ops.flip(x, 1)),
-    "GetItem": _of(SEQUENCE, lambda: lambda x: x[:, -1], lambda: lambda x: x[:, ::2, 0]),
-    "Multiply": [Case(lambda: lambda xs: xs[0] * xs[1], SEQUENCE, 2)],
-    "Relu": _of(VECTOR, lambda: ops.relu),
-    "Reshape": _of(SEQUENCE, lambda: lambda x: ops.reshape(x, (-1, 9, 2))),
-    "Sigmoid": _of(VECTOR, lambda: ops.sigmoid),
-    "Squeeze": _of((1, 4), lambda: lambda x: ops.squeeze(x, 1)),
-    "Subtract": [Case(lambda: lambda xs: xs[0] - xs[1], SEQUENCE, 2)],
-    "Tanh": _of(VECTOR, lambda: ops.tanh),
-    "Transpose": _of(SEQUENCE, lambda: lambda x: ops.transpose(x, (0, 2, 1))),
+    "add": [
+        *_two(
+            lambda x, y: x + y,
+            lambda x, y: x - y,
+            lambda x, y: x + y[:, :1],
+            lambda x, y: x[:, :, :1] - y[:, :1],
+        ),
+        *_one(lambda x: 1 - x, lambda x: x + 1, lambda x: x[:, :1] - _C, lambda x: ops.add(_C, x)),
+    ],
+    "multiply": [
+        *_two(lambda x, y: x * y, lambda x, y: x * y[:, :1]),
+        *_one(lambda x: x * 2, lambda x: ops.multiply(_C, x), lambda x: -x),
+    ],
+    "divide": [
+        *_two(
+            lambda x, y: x / ops.exp(y),
+            lambda x, y: ops.divide_no_nan(x[:, :1], ops.exp(y)),
+        ),
+        *_one(lambda x: x / 2, lambda x: 2 / ops.exp(x), lambda x: ops.divide(x, _C)),
+    ],
+    "matmul": [
+        *_one(
+            lambda x: ops.matmul(x, _W),
+            lambda x: ops.matmul(_W.T, ops.swapaxes(x, 1, 2)),
+            lambda x: ops.matmul(x, _C[0]),
+            lambda x: ops.matmul(_C[0], ops.swapaxes(x, 1, 2)),
+            lambda x: ops.einsum("btd,dk->bkt", x, _W),
+            lambda x: ops.einsum("dk,btd->btk", _W, x),
+            lambda x: ops.einsum("btd->bdt", x),
+            lambda x: ops.dot(x, _W),
+            lambda x: ops.inner(x, _W.T),
+            lambda x: ops.tensordot(x, _W, 1),
+        ),
+        *_two(
+            lambda x, y: ops.matmul(x, ops.swapaxes(y, 1, 2)),
+            lambda x, y: ops.einsum("btd,bsd->bts", x, y),
+        ),
+    ],
+    "mean": [
+        *_one(
+            lambda x: ops.mean(x, 1),
+            lambda x: ops.sum(x, -1, keepdims=True),
+            lambda x: ops.average(x, 1),
+            lambda x: ops.cumsum(x, 1),
+            lambda x: ops.average_pool(x, 2),
+            lambda x: ops.trace(x, axis1=1, axis2=2)[:, None],
+        ),
+    ],
+    "var": _one(
+        lambda x: ops.var(x, 1),
+        lambda x: ops.std(x, -1, keepdims=True),
+        lambda x: ops.concatenate(ops.moments(x, [1]), -1),
+    ),
+    "max": [
+        *_one(
+            lambda x: ops.max(x, 1),
+            lambda x: ops.min(x, -1, keepdims=True),
+            lambda x: ops.amax(x, 1),
+            lambda x: ops.amin(x, 1),
+            lambda x: ops.max_pool(x, 2),
+        ),
+        *_two(lambda x, y: ops.maximum(x, y), lambda x, y: ops.minimum(x, y[:, :1])),
+    ],
+    "relu": _one(ops.relu, ops.relu6, lambda x: ops.maximum(x, 0)),
+    "tanh": [
+        *_named(
+            lambda function: function,
+            "tanh abs arcsinh arctan celu cos cosh elu erf exp exp2 expm1 fabs gelu hard_shrink"
+            " hard_sigmoid hard_silu hard_tanh leaky_relu log_sigmoid nan_to_num deg2rad rad2deg"
+            " selu sigmoid silu sin sinc sinh soft_shrink softplus softsign sparse_plus"
+            " sparse_sigmoid square squareplus tan tanh_shrink",
+        ),
+        *_named(
+            _between, "arccos arcsin arctanh cbrt erfinv log log10 log1p log2 reciprocal rsqrt sqrt"
+        ),
+        *_named(_beside, "ceil floor round sign trunc"),
+        *_named(lambda function: lambda x: function(x, _C), "arctan2 hypot logaddexp mod"),
+        *_named(lambda function: lambda x: x + function(x, _C), "heaviside"),
+        *_one(
+            lambda x: ops.arccosh(ops.exp(x) + 1),
+            lambda x: ops.clip(x, -0.5, 0.5),
+            lambda x: ops.threshold(x, 0.1, 0.2),
+            lambda x: ops.maximum(0.25, x),
+            lambda x: ops.minimum(x, _C),
+            lambda x: x**2,
+            lambda x: 2**x,
+        ),
+    ],
+    "softmax": _one(
+        ops.softmax,
+        lambda x: ops.softmax(x, axis=1),
+        lambda x: ops.log_softmax(x),
+        lambda x: ops.glu(x[..., :2]),
+    ),
+    "getitem": [
+        *_one(
+            lambda x: x[:, -1],
+            lambda x: x[:, ::2, 0],
+            lambda x: ops.array_split(x, 2, axis=1)[0],
+            lambda x: ops.copy(x),
+            lambda x: ops.diagonal(x, axis1=1, axis2=2),
+            lambda x: ops.expand_dims(x, 1),
+            lambda x: ops.flip(x, 1),
+            lambda x: ops.moveaxis(x, 1, 2),
+            lambda x: ops.repeat(x, 2, axis=1),
+            lambda x: ops.reshape(x, (-1, 9, 2)),
+            lambda x: ops.roll(x, 1, axis=1),
+            lambda x: ops.rot90(x, axes=(1, 2)),
+            lambda x: ops.sort(x, axis=-1),
+            lambda x: ops.split(x, 2, axis=1)[1],
+            lambda x: ops.squeeze(x[:, :1], 1),
+            lambda x: ops.swapaxes(x, 1, 2),
+            lambda x: ops.take(x, [2, 0], axis=1),
+            lambda x: ops.take_along_axis(x, np.zeros((1, 6, 1), int), axis=2),
+            lambda x: ops.tile(x, (1, 2, 1)),
+            lambda x: ops.top_k(x, 2)[0],
+            lambda x: ops.transpose(x, (0, 2, 1)),
+            lambda x: ops.unstack(x, axis=1)[1],
+        ),
+    ],
+    "concatenate": [
+        *_two(
+            lambda x, y: ops.concatenate([x, y], axis=-1),
+            lambda x, y: ops.concatenate([x, y[:, :1], ops.zeros_like(x)], axis=1),
+            lambda x, y: ops.stack([x, y], axis=1),
+            lambda x, y: ops.hstack([x, y]),
+            lambda x, y: ops.dstack([x, y]),
+            lambda x, y: ops.append(x, y, axis=1),
+        ),
+    ],
+    "where": [
+        *_two(lambda x, y: ops.where(x > 0.1, x, y[:, :1])),
+        *_one(lambda x: ops.where(x > 0.1, x, 0.5), lambda x: ops.where(_C > 0, -1.0, x)),
+    ],
+    "pad": _one(
+        lambda x: ops.pad(x, ((0, 0), (1, 0), (0, 2))),
+        lambda x: ops.pad(x, ((0, 0), (1, 0), (0, 0)), constant_values=2.0),
+        lambda x: ops.pad(x, ((0, 0), (1, 1), (0, 0)), mode="reflect"),
+        lambda x: ops.tril(x),
+        lambda x: ops.triu(x),
+    ),
+    "cast": _one(lambda x: ops.cast(x, "float64")),
+    "ones_like": _one(
+        lambda x: x + ops.ones_like(x),
+        lambda x: x * ops.full_like(x, 2.0),
+        lambda x: x * ops.cast(x > 0, "float64"),
+        lambda x: x * ops.stop_gradient(ops.exp(x)),
+    ),
 }
+
 
 # The layers of tfrnnx.layers.
 OWN_LAYERS: dict[str, list[Case]] = {
@@ -481,7 +645,10 @@ PARAMETERS: dict[str, Callable[[Sequence[np.ndarray]], Mapping[str, Any]]] = {
 def without_case() -> list[str]:
     """Return the names of what is registered, of Keras's layers and cells, without a case."""
     covered = {type(case.make()) for made in LAYERS.values() for case in made}
-    covered |= {_class_of(case) for made in OPERATIONS.values() for case in made}
+    for case in (case for made in OPERATIONS.values() for case in made):
+        covered |= operations_of(case)
+    # Its shape says how large the batch is, which a functional model does not know.
+    covered.add(class_of(lambda x: ops.broadcast_to(x, (2, 3)), (3,)))
     covered |= {type(make()) for makes in CELLS.values() for make in makes}
     handled = running.registered_layers() | running.registered_cells()
     registered = {kind for kind in handled if _keras.is_of_keras(kind)}
@@ -495,8 +662,8 @@ def without_case() -> list[str]:
     return sorted(kind.__name__ for kind in (registered | own) - covered)
 
 
-def _class_of(case: Case) -> type:
-    """Return Keras's class of an operation."""
-    xs = [keras.KerasTensor((2, *case.shape)) for _ in range(max(1, case.inputs))]
+def operations_of(case: Case) -> set[type]:
+    """Return Keras's classes of what a case of operations is made of."""
+    xs = [keras.Input(case.shape) for _ in range(max(1, case.inputs))]
     output = case.make()(xs if case.inputs else xs[0])
-    return type(_keras.operation_of(output))
+    return {type(operation) for operation in keras.Function(xs, output).operations}

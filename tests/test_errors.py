@@ -1,6 +1,7 @@
 """Every mistake that a caller of the Python API can make is one line that says how to mend it."""
 
 import inspect
+import re
 
 import keras
 import numpy as np

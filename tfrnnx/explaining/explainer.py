@@ -22,6 +22,7 @@ from tfrnnx.explaining import guard
 from tfrnnx.explaining.arrays import Inputs, Nested
 from tfrnnx.explaining.backward import Result, explain_batch
 from tfrnnx.explaining.compiled import Compiled, Found
+from tfrnnx.explaining.default import AUTO, default_method
 from tfrnnx.explaining.explanation import Explanation
 from tfrnnx.explaining.inputs import Checked, InputSpec
 from tfrnnx.explaining.ledger import Ledger
@@ -53,7 +54,8 @@ class Explainer:
     Args:
         model: a functional, sequential or subclassed `keras.Model` of layers that can be
             explained. A softmax or sigmoid at its end is looked through.
-        method: the name of a method ("dtd", "lrp_epsilon", "sa", ...), or a `Method`.
+        method: the name of a method ("dtd", "lrp_epsilon", "sa", ...), or a `Method`; "auto": the
+            one that fits the model, see `tfrnnx.default_method`.
         layers: names of layers at whose outputs relevance is returned too; those of a nested
             model with its name before them, "encoder/dense".
         ledger: account for all relevance, see `tfrnnx.Ledger`; relevance methods only.
@@ -90,7 +92,7 @@ class Explainer:
     def __init__(
         self,
         model: keras.Model,
-        method: str | Method = "dtd",
+        method: str | Method = AUTO,
         *,
         layers: Sequence[str] = (),
         ledger: bool = False,
@@ -99,7 +101,7 @@ class Explainer:
         **parameters: Any,
     ) -> None:
         self.model = model
-        self.method = get_method(method, **parameters)
+        self.method = get_method(default_method(model) if method == AUTO else method, **parameters)
         if ledger and not self.method.propagates_relevance:
             raise ConfigError(
                 "Expected a method that propagates relevance, such as lrp_epsilon, for a ledger. "
@@ -180,18 +182,22 @@ class Explainer:
                 a mask.
             target: None for the predicted class, an int, or ints (batch,); a `Target` for time
                 steps, one of several outputs or a contrast; or a callable from the model's
-                outputs (logits) to one float a sample.
+                outputs (logits) to one float a sample. "all": every class.
             mask: of the steps to read, bool (batch, steps); for several inputs a list or dict.
 
         Returns:
-            A tensor of x's shape, as nested as x; ragged where x is.
+            A tensor of x's shape, as nested as x; ragged where x is. Of all classes, with an axis
+            of them behind the batch.
 
         Raises:
             InputError: naming what was expected of x or target and what was received. Tensors of
                 a surrounding `tf.function` have no values yet: `tf.errors.InvalidArgumentError`
                 when it runs.
         """
-        _, relevance = self._run(self.check(x, target, mask=mask))
+        question = self.check(x, target, mask=mask)
+        if question.form.each:
+            return self.answer(question, x).relevance
+        _, relevance = self._run(question)
         return self._inputs.like(x, relevance)
 
     def explain(
@@ -265,6 +271,8 @@ class Explainer:
                 "values are known. Received: tensors without values; call the explainer itself, "
                 "for relevance alone"
             )
+        if question.form.each:
+            return self._answer_each(question, x)
         result, relevance = self._run(question)
         return Explanation(
             self._inputs.like(x, relevance),
@@ -275,6 +283,27 @@ class Explainer:
             x,
             self._inputs.like(x, self._inputs.kinds),
         )
+
+    def _answer_each(self, question: Question, x: Inputs) -> Explanation[tf.Tensor]:
+        """Explain every class, one after the other."""
+        if self.ledger:
+            raise InputError(
+                'Expected one class a sample beside a ledger. Received: target="all"; ask for one '
+                "class after the other"
+            )
+        form = question.form._replace(each=False)
+        parts = [
+            self.answer(
+                replace(question, form=form, classes=question.classes._replace(index=np.int32(c))),
+                x,
+            )
+            for c in range(classes_of(form, self._graph))
+        ]
+        found = [(part.relevance, part.target, part.layers) for part in parts]
+        relevance, target, layers = keras.tree.map_structure(
+            lambda *each: tf.stack(each, 1), *found
+        )
+        return replace(parts[0], relevance=relevance, target=target, layers=layers)
 
     def _run(self, question: Question) -> tuple[Result, list[tf.Tensor | tf.RaggedTensor]]:
         """Return what the model's run gives, and the relevance of each input, ragged as it is."""

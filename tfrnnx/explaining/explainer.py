@@ -1,6 +1,7 @@
 """Explain what a model decides: relevance of the target at every input value."""
 
 import functools
+import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -37,7 +38,7 @@ from tfrnnx.explaining.targets import (
     form_of,
     output_names,
 )
-from tfrnnx.handlers import Graph, Whole, functional
+from tfrnnx.handlers import Graph, Whole, call_model, functional
 from tfrnnx.propagation.methods import Method, get_method
 
 MOST_FORMS = 8  # of targets and masks, such as of callables, for which what is traced is kept
@@ -153,6 +154,26 @@ class Explainer:
                 f"mask of x holds at all points of {self.method.name!r}. {error}"
             ) from error
         return whole
+
+    def verify(self, lengths: Sequence[int] = (2, 5, 9)) -> None:
+        """Compare what is explained with the model's own outputs, on inputs drawn at random.
+
+        Args:
+            lengths: of the inputs, in turn, where the model does not fix their sizes. Those that
+                the model itself cannot take are left out.
+
+        Raises:
+            MismatchError: where they differ, naming the first layer whose outputs do.
+        """
+        for length in lengths:
+            x = self._inputs.drawn(length)
+            asked = self._inputs.tensors(self.check(self._inputs.like([], x), _total))
+            try:
+                call_model(self.model, keras.tree.pack_sequence_as(self._graph.input, asked.inputs))
+            except Exception:  # whatever layers raise for too short a sequence
+                continue
+            compiled = self._compiled(asked.form, (False,) * len(x))
+            self._verify(asked, compiled(asked), compiled)
 
     @property
     def input_specs(self) -> list[tf.TensorSpec]:
@@ -325,7 +346,7 @@ class Explainer:
             received = f"{what} {', '.join(lost)} loses; pad it, with no mask"
             raise self._inputs.unfit((ragged if any(ragged) else masked).index(True), received)
         asked = self._inputs.tensors(question)
-        result = compiled(asked)
+        result = _computed(compiled, asked)
         self._check(asked, result, compiled)
         parts = [
             tf.RaggedTensor.from_tensor(r, tf.reduce_sum(tf.cast(mask, tf.int32), 1))
@@ -423,6 +444,17 @@ class Explainer:
                 "is looked through: what is explained is the logit before it.",
                 LogitWarning,
             )
+
+
+def _computed(compiled: Compiled, asked: Question) -> Result:
+    try:
+        return compiled(asked)
+    except tf.errors.InvalidArgumentError as error:
+        # What only the run could tell: an assertion of ours, in TensorFlow's many lines.
+        found = re.search(r"assertion failed: \[(Expected .*?)\]", error.message)
+        if found is None:
+            raise
+        raise InputError(f"{found[1].rstrip('.')}. Received: something else") from None
 
 
 def _is_built(model: Any) -> bool:

@@ -16,6 +16,7 @@ from tfrnnx.explaining.question import Question
 from tfrnnx.explaining.targets import PREDICTED, Classes
 from tfrnnx.handlers import Graph
 from tfrnnx.propagation.methods import Method
+from tfrnnx.propagation.sampling import of_input
 
 
 class Checked(NamedTuple):
@@ -61,6 +62,35 @@ class InputSpec:
                     "Expected a model with inputs of floats, tokens or masks. Received: input "
                     f"{self.names[number]!r} of {spec.dtype.name}"
                 )
+        for name in ("baseline", "background"):
+            given = getattr(method.sampler, name, None)
+            if given is not None:
+                self._check_points(name, given)
+
+    def _check_points(self, name: str, given: Any) -> None:
+        """Check the values between which and x a method of several points goes.
+
+        Raises:
+            InputError: unless there is one for each input, of finite numbers and its shape.
+        """
+        count = len(self.specs)
+        if isinstance(given, list | tuple) and len(given) != count:
+            raise InputError(
+                f"Expected {name} to be an array, or a list of {count}, one for each input. "
+                f"Received: a list of {len(given)}"
+            )
+        for number, spec in enumerate(self.specs):
+            value = np.asarray(of_input(given, number))
+            what = "samples like" if name == "background" else "that broadcast to"
+            expected = f"Expected {name} to be finite numbers {what} x, {shape_said(spec.shape)}."
+            fits = value.dtype.kind in "iuf" and np.isfinite(value).all()
+            shape = value.shape
+            if name == "background":
+                fits &= spec.shape.is_compatible_with(shape) and shape[:1] != (0,)
+            else:
+                fits &= _broadcasts(shape, spec.shape)
+            if not fits:
+                raise InputError(f"{expected} Received: {value.dtype} of shape {shape}")
 
     def check(self, x: Inputs, mask: Inputs | None = None) -> Checked:
         """Return x as a list of the model's inputs.
@@ -109,6 +139,28 @@ class InputSpec:
         if isinstance(x, list | tuple) and len(self.specs) > 1:
             return type(x)(parts) if type(x) in (list, tuple) else list(parts)
         return parts[0] if len(parts) == 1 else list(parts)
+
+    def drawn(self, length: int, samples: int = 2) -> list[np.ndarray]:
+        """Return an array for each input, drawn at random: floats in the method's box, or tokens.
+
+        Args:
+            length: of sizes that are not fixed.
+            samples: how many, where the batch is not fixed.
+        """
+        rng = np.random.default_rng(length)
+        low, high = self._method.box or (-1.0, 1.0)
+        arrays = []
+        for number, spec in enumerate(self.specs):
+            batch, *sizes = spec.shape
+            shape = (batch or samples, *(size or length for size in sizes))
+            if number in self.tokens:
+                x = rng.integers(0, self.vocabularies.get(number, 2), shape)
+            elif spec.dtype.is_floating:
+                x = rng.uniform(low, high, shape)
+            else:
+                x = rng.integers(0, 2, shape)
+            arrays.append(x.astype(spec.dtype.as_numpy_dtype))
+        return arrays
 
     def _as_list(self, x: Inputs) -> list[Any]:
         count = len(self.specs)
@@ -166,6 +218,8 @@ class InputSpec:
             lacks_batch = expected[1:].is_compatible_with(shape)
             hint = "; add a batch axis, x[None]" if lacks_batch else ""
             raise self.unfit(number, f"{kind}shape {shape_said(shape)}{hint}")
+        if 0 in shape[1:]:
+            raise self.unfit(number, f"shape {shape_said(shape)}: nothing to explain")
 
     def _kinds(self, number: int) -> str:
         """Return which dtypes an input can have, as NumPy's letters."""
@@ -212,8 +266,9 @@ class InputSpec:
 def _range(x: Any, dtype: tf.DType) -> tuple[Any, Any, Any]:
     """Return the least and the largest value as the model reads it, and whether all are finite."""
     if not tf.executing_eagerly() and tf.is_tensor(x):
-        x = tf.cast(x, dtype)
-        finite = tf.reduce_all(tf.math.is_finite(x)) if dtype.is_floating else True
+        # Ints as they are: cast to narrower ones, 2³² + 1 would be 1.
+        x = tf.cast(x, dtype if dtype.is_floating and x.dtype.is_floating else tf.int64)
+        finite = tf.reduce_all(tf.math.is_finite(x)) if x.dtype.is_floating else True
         return tf.reduce_min(x), tf.reduce_max(x), finite
     # NumPy, without a copy on the CPU: its minimum and maximum are NaN if a value is.
     values = np.asarray(x)
@@ -222,6 +277,14 @@ def _range(x: Any, dtype: tf.DType) -> tuple[Any, Any, Any]:
         with np.errstate(over="ignore"):  # what is too large for the model becomes Inf
             lowest, highest = (dtype.as_numpy_dtype(value) for value in (lowest, highest))
     return lowest, highest, math.isfinite(lowest) and math.isfinite(highest)
+
+
+def _broadcasts(shape: tuple[int, ...], to: tf.TensorShape) -> bool:
+    """Return whether an array of a shape broadcasts to another one, whose batch is of any size."""
+    if len(shape) > len(to):
+        return False
+    pairs = zip(reversed(shape), reversed(to.as_list()), strict=False)
+    return all(size == 1 or wanted in (size, None) for size, wanted in pairs)
 
 
 def _kind(spec: tf.TensorSpec, is_tokens: bool) -> Kind | None:
@@ -255,12 +318,7 @@ def _for_every_sample(classes: Classes, x: tf.Tensor) -> Classes:
     """Return the classes as tensors, int32 (batch,), of -1 where none are given."""
     if not tf.executing_eagerly():
         batch = tf.shape(x)[:1]
-        return Classes(
-            *(
-                tf.fill(batch, PREDICTED) if value is None else tf.broadcast_to(value, batch)
-                for value in classes
-            )
-        )
+        return Classes(*(_of_every_sample(value, batch) for value in classes))
     samples = x.shape[0]
     return Classes(
         *(
@@ -268,6 +326,15 @@ def _for_every_sample(classes: Classes, x: tf.Tensor) -> Classes:
             for value in classes
         )
     )
+
+
+def _of_every_sample(value: tf.Tensor | np.ndarray | None, batch: tf.Tensor) -> tf.Tensor:
+    if value is None:
+        return tf.fill(batch, PREDICTED)
+    if len(value.shape) == 1:  # one int would be broadcast
+        expected = "Expected one int a sample of target, contrast and step."
+        tf.debugging.Assert(tf.reduce_all(tf.shape(value) == batch), [expected])
+    return tf.broadcast_to(value, batch)
 
 
 def token_inputs(graph: Graph) -> frozenset[int]:

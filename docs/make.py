@@ -142,7 +142,8 @@ def made_of(row: Row) -> str:
         return "looked through at the end"
     if row.name == "Embedding":
         return "sum over the features"
-    return "winner" if "MaxPooling" in row.name else "moved values"
+    wins = "MaxPooling" in row.name or row.name in ("Maximum", "Minimum")
+    return "winner" if wins else "moved values"
 
 
 def cell(row: Row, method: Method) -> str:

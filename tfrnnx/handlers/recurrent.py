@@ -166,7 +166,7 @@ def _merge(layer: Any, forward: tf.Tensor, backward: tf.Tensor) -> Any:
         return forward, backward
     both = active.record.facts(forward).positive and active.record.facts(backward).positive
     # What is merged is hidden, also where the layer reads the model's input.
-    with recurring(both), hidden(active.sink):
+    with hidden(active.sink):
         if layer.merge_mode == "sum":
             merged = primitives.add(forward, backward)
         elif layer.merge_mode == "mul":

@@ -123,7 +123,7 @@ def look_at(name: str, case: Case) -> Row:
     with watched() as used:
         for method_name, method in example_methods(value.numpy()).items():
             _, record = explain_batch(graph, method, question)
-            used.update(["looked through"] if record.looked_through else [])
+            used.update(["looked through"] if any(record.finals) else [])
             if any(not path.startswith("before") for path in record.negative_inputs):
                 warns.add(method_name)
     return Row(name, frozenset(used), frozenset(warns))

@@ -4,6 +4,7 @@ import ast
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 
 import tfrnnx
@@ -62,6 +63,37 @@ def test_inbound_nodes(model):
     assert len(dense._inbound_nodes) == 1
     ((read,),) = _keras.inputs_of(dense)
     assert read is model.inputs[0]
+
+
+def test_arguments_of_nodes():
+    x, weight = keras.KerasTensor((2, 3)), keras.Variable(np.ones((2, 3)))
+    for made, expected in ((x + weight, [True, False]), (keras.ops.maximum(1.5, x), [False, True])):
+        operation = _keras.operation_of(made)
+        assert _keras.symbolic_arguments(operation) == expected
+        assert _keras.symbolic_arguments(operation) == [
+            isinstance(argument, keras.KerasTensor)
+            for argument in operation._inbound_nodes[-1].arguments.args
+        ]
+
+
+def test_nodes_by_depth(model):
+    x = keras.Input((3,))
+    add = keras.layers.Add()
+    graph = keras.Function(x, add([keras.layers.Dense(3)(x), keras.ops.ones((1, 3))]))
+    assert graph._nodes_by_depth
+    assert _keras.layers_beside_constants(graph) == [add]
+    assert _keras.layers_beside_constants(model) == []
+
+
+def test_weights_beside_symbols():
+    x, weight = keras.KerasTensor((2, 3)), keras.Variable(np.ones((2, 3)))
+    before = dict(vars(keras.Variable))
+    with _keras.weights_beside_symbols():
+        for made in (weight * x, weight + x, weight / x, weight - x, weight**x):
+            arguments = _keras.operation_of(made)._inbound_nodes[-1].arguments.args
+            assert arguments[0] is weight and arguments[1] is x
+        assert keras.ops.convert_to_numpy(weight * 2.0).sum() == 12
+    assert dict(vars(keras.Variable)) == before
 
 
 def test_flatten_layers_and_outbound_nodes():

@@ -77,6 +77,25 @@ def arguments_of(layer: Any, args: tuple, kwargs: dict[str, Any]) -> dict[str, A
     return dict(layer._call_signature.bind(*args, **taken).arguments)
 
 
+def layers_beside_constants(graph: Any) -> list[Any]:
+    """Return the layers of a graph that are called with floats that are not tensors of the graph.
+
+    `_nodes_by_depth`: the arguments of a layer are nowhere else.
+    """
+
+    def is_constant(x: Any) -> bool:
+        floats = hasattr(x, "dtype") and keras.backend.is_float_dtype(x.dtype)
+        return floats and not isinstance(x, keras.KerasTensor)
+
+    return [
+        node.operation
+        for nodes in graph._nodes_by_depth.values()
+        for node in nodes
+        if isinstance(node.operation, keras.layers.Layer)
+        and any(map(is_constant, keras.tree.flatten((node.arguments.args, node.arguments.kwargs))))
+    ]
+
+
 def has_own_call(model: keras.layers.Layer) -> bool:
     """Return whether a model or layer has a `call` of its own, also behind a weak proxy.
 
@@ -90,6 +109,15 @@ def has_own_call(model: keras.layers.Layer) -> bool:
 def is_of_keras(thing: Any) -> bool:
     """Return whether a class is Keras's own: their modules are `keras.src`, which is private."""
     return thing.__module__.startswith("keras.")
+
+
+def makes_masks(layer: Any) -> bool:
+    """Return whether a layer makes masks of the values that it reads.
+
+    The module of `compute_mask`: layers of Keras that do are `Embedding`, of tokens, and `Masking`.
+    """
+    own = not type(layer).compute_mask.__module__.startswith("keras.")
+    return own or isinstance(layer, keras.layers.Masking)
 
 
 @contextmanager

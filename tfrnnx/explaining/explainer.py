@@ -36,7 +36,7 @@ from tfrnnx.explaining.targets import (
     form_of,
     output_names,
 )
-from tfrnnx.handlers import functional
+from tfrnnx.handlers import Graph, Whole, functional
 from tfrnnx.propagation.methods import Method, get_method
 
 MOST_FORMS = 8  # of targets and masks, such as of callables, for which what is traced is kept
@@ -78,6 +78,8 @@ class Explainer:
         NegativeInputWarning: once, where the method's rules assume activations >= 0 and a layer's
             input can be negative.
         LogitWarning: once, where a final softmax or sigmoid is looked through.
+        AbsorbedWarning: once, where less than half of the score arrives at the input, and no ledger
+            says what took it.
         UnstableWarning: once, where relevance grew past a thousandfold of its start.
 
     Example:
@@ -113,13 +115,42 @@ class Explainer:
         self.layers = tuple(layers)
         self.ledger = ledger
         self.jit_compile = jit_compile
-        self._graph = functional(model)
-        self._inputs = InputSpec(self._graph, self.method)
         self._unverified = verify
         self._stable = self.method.propagates_relevance
+        self._absorbs = self._stable and self.method.bias == "absorb" and not ledger
         self._functions: dict[tuple[Form, tuple[bool, ...]], Compiled] = {}
         self._lock = threading.Lock()
+        try:
+            self._set_graph(functional(model))
+        except UnsupportedLayerError as error:
+            self._set_graph(self._whole(error))
+            tell(
+                f"{model.__class__.__name__} {model.name!r} is explained by its own call, and its "
+                f"output as it is, for a handler is missing. {error}",
+                LogitWarning,
+            )
+
+    def _set_graph(self, graph: Graph) -> None:
+        self._graph = graph
+        self._functions.clear()
+        self._inputs = InputSpec(graph, self.method)
         self._trace()
+
+    def _whole(self, error: UnsupportedLayerError) -> Whole:
+        """Return the model without its layers, if this method can do without handlers.
+
+        Raises:
+            UnsupportedLayerError: the error, or one that says why not.
+        """
+        if not self.method.is_plain_gradient or self.layers or not _is_built(self.model):
+            raise error
+        whole = Whole(self.model)
+        if self.method.sampler is not None and whole.makes_masks:
+            raise UnsupportedLayerError(
+                f"Expected handlers of all layers where masks are made of the values of x, for the "
+                f"mask of x holds at all points of {self.method.name!r}. {error}"
+            ) from error
+        return whole
 
     @property
     def input_specs(self) -> list[tf.TensorSpec]:
@@ -289,6 +320,8 @@ class Explainer:
             guard.refuse_relevance(self._graph, self.method, asked)
         if self._unverified and size.size:
             self._verify(asked, result, compiled)
+        if self._absorbs:
+            self._absorbs = not guard.tell_absorbed(self.method, result)
         if self._stable and (size > guard.UNSTABLE * np.abs(result.start)).any():
             self._stable = not guard.tell_unstable(self._graph, self.method, asked, result)
 
@@ -316,12 +349,13 @@ class Explainer:
         except InputError:
             # Of outputs that need a target of their own, the first, to find what is unsupported.
             shape = outputs[0].shape
-            form = Form(steps=len(shape) == 3) if len(shape) in (1, 2, 3) else None
-        if form is None or not all(tf.as_dtype(x.dtype).is_floating for x in outputs):
+            form = Form(steps=len(shape) == 3)
+            if len(shape) not in (1, 2, 3) or shape[-1] is None:
+                form = Form(score=_total)
+        if not all(tf.as_dtype(x.dtype).is_floating for x in outputs):
             shapes = ", ".join(f"{tuple(x.shape)} of {x.dtype}" for x in outputs)
             raise UnsupportedLayerError(
-                "Expected a keras.Model of one or several outputs of floats, (batch, classes) or "
-                f"(batch, steps, classes). Received: {shapes}"
+                f"Expected a keras.Model of one or several outputs of floats. Received: {shapes}"
             )
         found = self._compiled(form, (False,) * len(self._inputs.specs)).found
         self._inputs.vocabularies.update(found.vocabularies)
@@ -360,3 +394,13 @@ class Explainer:
                 "is looked through: what is explained is the logit before it.",
                 LogitWarning,
             )
+
+
+def _is_built(model: Any) -> bool:
+    return isinstance(model, keras.Model) and model.built
+
+
+def _total(outputs: Any) -> tf.Tensor:
+    """A number of every sample, whatever the outputs are."""
+    output = keras.tree.flatten(outputs)[0]
+    return tf.reduce_sum(output, list(range(1, output.shape.rank)))

@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from tfrnnx.errors import InputError
+from tfrnnx.handlers import Graph
 
 PREDICTED = -1  # in the place of a class: the one that the model predicts
 
@@ -83,7 +83,7 @@ class Classes(NamedTuple):
         return Classes(*(value[part] if _is_each(value) else value for value in self))
 
 
-def check_target(target: AnyTarget, model: keras.Model) -> tuple[Form, Classes]:
+def check_target(target: AnyTarget, model: Graph) -> tuple[Form, Classes]:
     """Return the form of a target, and its ints, for however many samples they are.
 
     Raises:
@@ -99,7 +99,12 @@ def check_target(target: AnyTarget, model: keras.Model) -> tuple[Form, Classes]:
 
 
 def check_length(
-    form: Form, classes: Classes, samples: int | None, model: keras.Model, *, more: bool = False
+    form: Form,
+    classes: Classes,
+    samples: int | None,
+    model: Graph,
+    *,
+    more: bool = False,
 ) -> None:
     """Check that there is a target for every sample.
 
@@ -122,7 +127,7 @@ def check_length(
         raise InputError(f"{expected} Received: shape ({count},) for {least}{samples} samples")
 
 
-def form_of(target: AnyTarget, model: keras.Model) -> tuple[Form, Target]:
+def form_of(target: AnyTarget, model: Graph) -> tuple[Form, Target]:
     """Return the form of a target, and the target with all its parts.
 
     Raises:
@@ -149,14 +154,14 @@ def form_of(target: AnyTarget, model: keras.Model) -> tuple[Form, Target]:
     return form, target
 
 
-def output_names(model: keras.Model) -> list[str]:
+def output_names(model: Graph) -> list[str]:
     """Return the names of a model's outputs: their keys where they are a dict."""
     if isinstance(model.output, dict):
         return sorted(model.output)  # as they are flattened
     return list(model.output_names)
 
 
-def _output_number(output: int | str | None, model: keras.Model) -> int:
+def _output_number(output: int | str | None, model: Graph) -> int:
     names = output_names(model)
     count = len(names)
     if output is None and count == 1:
@@ -171,7 +176,7 @@ def _output_number(output: int | str | None, model: keras.Model) -> int:
     )
 
 
-def classes_of(form: Form, model: keras.Model) -> int:
+def classes_of(form: Form, model: Graph) -> int:
     """Return how many classes the output has."""
     shape = model.outputs[form.output].shape
     return 1 if len(shape) == 1 else int(shape[-1])
@@ -180,7 +185,7 @@ def classes_of(form: Form, model: keras.Model) -> int:
 _NAMES = ("target", "contrast", "step")
 
 
-def _ranges(form: Form, model: keras.Model) -> tuple[range, range, range]:
+def _ranges(form: Form, model: Graph) -> tuple[range, range, range]:
     """Return what each of the classes may be."""
     classes = range(1 if form.score is not None else classes_of(form, model))
     steps = model.outputs[form.output].shape[1] if form.steps else None

@@ -95,6 +95,8 @@ def symbolically(layer: Any, make: Callable[[Callable[..., Any]], Any]) -> Any:
         ) from error
     if assigned.state_mapping:
         raise unsupported(layer, ", whose call assigns to variables")
+    for inner in _keras.layers_beside_constants(made):
+        raise unsupported(layer, f", whose call hands constants to the layer {inner.name!r}")
     _number(made.operations)
     return made
 

@@ -5,11 +5,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfrnnx import primitives
+from tfrnnx import _keras, primitives
 from tfrnnx.handlers.cells import Stepper, conv_lstm, stepper_of
 from tfrnnx.handlers.convolution import require_channels_last
 from tfrnnx.handlers.graph import run_model
 from tfrnnx.handlers.merging import average
+from tfrnnx.handlers.own_code import is_own_code, traced
 from tfrnnx.handlers.registry import handler_of, layer_handlers, unsupported
 from tfrnnx.handlers.scan import scan
 from tfrnnx.primitives.scope import hidden, mark_moved, mark_positive, recurring, scope, within
@@ -199,7 +200,10 @@ def _time_distributed(layer: Any, x: tf.Tensor, mask: tf.Tensor | None = None) -
     rows = as_samples(x)
     mark_moved(x, rows)
     masks = {} if mask is None else {"mask": as_samples(mask)}
-    if isinstance(inner, keras.Model):
+    if is_own_code(inner):
+        taken = masks if "mask" in _keras.argument_names(inner) else {}
+        outputs = run_model(*traced(inner, (rows,), taken), f"{active.layer}/")
+    elif isinstance(inner, keras.Model):
         active.record.note(rows, **masks)
         outputs = run_model(inner, rows, f"{active.layer}/")
     else:

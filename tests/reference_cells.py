@@ -8,6 +8,7 @@ from the package; relevance is shared as `reference_rules` has it. A vector of a
 from dataclasses import dataclass
 
 import numpy as np
+from reference_graphs import convolution_matrix
 from reference_rules import (
     Taken,
     gate_part,
@@ -29,7 +30,7 @@ def share_map(setting, relevance, inputs, b, taken, of_gate=False, kind="recurre
 
     Args:
         setting: of the method.
-        inputs: a list of (a, w, rule of its terms).
+        inputs: a list of (a, w, rule of its terms), or of (a, w, rule, which are connected).
         b: (m,).
         taken: adds up what does not arrive.
         of_gate: whether the map's outputs are gates.
@@ -39,7 +40,7 @@ def share_map(setting, relevance, inputs, b, taken, of_gate=False, kind="recurre
         For each input the parts R_jk that are in proportion, (n, m), and for each input what is
         spread evenly, (n, m).
     """
-    each = [(a, w, np.ones_like(w), rule) for a, w, rule in inputs]
+    each = [(a, w, *(connected or [np.ones_like(w)]), rule) for a, w, rule, *connected in inputs]
     proper, spread, of_bias = map_parts(setting, setting.of(kind), each, b)
     lost = relevance * (1 - proper.sum(0) - spread.sum(0))
     if of_gate:
@@ -47,7 +48,7 @@ def share_map(setting, relevance, inputs, b, taken, of_gate=False, kind="recurre
     else:
         taken.accounts[0] += (of_bias * relevance).sum()
         taken.accounts[1] += (lost - of_bias * relevance).sum()
-    ends = np.cumsum([len(a) for a, _, _ in inputs])[:-1]
+    ends = np.cumsum([len(a) for a, *_ in inputs])[:-1]
     return np.split(proper * relevance, ends), np.split(spread * relevance, ends)
 
 
@@ -111,6 +112,7 @@ class LSTMCell:
     """i, f, o = sigmoid, g = activation of x_t W + h_{t-1} U + b
 
     c_t = f c_{t-1} + i g;  h_t = o outward(c_t).  W, U, b: dicts with keys "i", "f", "g", "o".
+    `connected`: of W and of U, where not all is connected with all.
     """
 
     W: dict
@@ -118,6 +120,7 @@ class LSTMCell:
     b: dict
     activation: object = np.tanh
     outward: object = np.tanh
+    connected: tuple = ((), ())
 
     @property
     def sizes(self):
@@ -158,7 +161,8 @@ class LSTMCell:
         r["i"], r["g"] = share_gate(setting, r_new, i, g)
         r_x, r_h = np.zeros_like(x), np.zeros_like(h_before)
         for k in "ifgo":
-            inputs = [(x, self.W[k], rule_x), (h_before, self.U[k], rule)]
+            of_x, of_h = self.connected
+            inputs = [(x, self.W[k], rule_x, *of_x), (h_before, self.U[k], rule, *of_h)]
             of_x, of_h = share_inputs(setting, r[k], inputs, self.b[k], taken, of_gate=k != "g")
             r_x, r_h = r_x + of_x, r_h + of_h
         return r_x, [r_h, r_c_before]
@@ -411,6 +415,25 @@ def lstm_cell(weights, activation=np.tanh):
     kernel, recurrent_kernel, bias = weights
     cut = (by_column(m, "ifgo") for m in (kernel, recurrent_kernel, bias))
     return LSTMCell(*cut, activation=activation, outward=activation)
+
+
+def conv_lstm_cell(layer, shape, activation=np.tanh):
+    """An LSTM whose products are convolutions, the matrices that they are (Shi et al. 2015).
+
+    Args:
+        layer: of Keras, with the columns i, f, c, o.
+        shape: of a step, (*space, channels).
+        activation: of the candidate and the cell.
+    """
+    kernel, recurrent_kernel, bias = (by_column(w, "ifgo") for w in layer.cell.get_weights())
+    form = layer.strides, layer.padding, layer.dilation_rate
+    ones = (1,) * (len(shape) - 1)
+    W, U, b = {}, {}, {}
+    for k in "ifgo":
+        W[k], of_x, made = convolution_matrix(kernel[k], shape, *form)
+        U[k], of_h, _ = convolution_matrix(recurrent_kernel[k], made, ones, "same", ones)
+        b[k] = np.broadcast_to(bias[k], made).reshape(-1)
+    return LSTMCell(W, U, b, activation, activation, ((of_x,), (of_h,)))
 
 
 def gru_cell(weights, activation=np.tanh):

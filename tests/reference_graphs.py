@@ -114,6 +114,38 @@ def pooling_windows(shape, size, strides, padding):
     return members, (*found[0][0], channels)
 
 
+def adaptive_windows(shape, outputs):
+    """As `pooling_windows`; output i of o reads the places ⌊i n / o⌋ to ⌈(i + 1) n / o⌉."""
+    *space, channels = shape
+    numbers = np.arange(np.prod(shape)).reshape(shape)
+    members = []
+    for place in itertools.product(*(range(o) for o in outputs)):
+        window = tuple(
+            slice(i * n // o, -(-(i + 1) * n // o))
+            for i, n, o in zip(place, space, outputs, strict=True)
+        )
+        members += [list(numbers[window][..., c].reshape(-1)) for c in range(channels)]
+    return members, (*outputs, channels)
+
+
+def bilinear_matrix(shape, size):
+    """The weights of linear interpolation of (height, width, channels), along each axis.
+
+    Output i of o stands at (i + 1/2) n / o - 1/2 among the n pixels, or at the nearest end.
+    """
+    per_axis = []
+    for n, o in zip(shape, size, strict=False):
+        w = np.zeros((n, o))
+        for i in range(o):
+            place = min(max((i + 0.5) * n / o - 0.5, 0), n - 1)
+            before = int(place)
+            w[before, i] += 1 - (place - before)
+            if before + 1 < n:
+                w[before + 1, i] += place - before
+        per_axis.append(w)
+    return np.kron(np.kron(*per_axis), np.eye(shape[-1]))
+
+
 # ---------------------------------------------------------------------------------------------
 # Nodes. `forward` returns the value; `gradient` and `relevance` what each parent gets of what
 # arrived at the node.
@@ -173,28 +205,21 @@ class Affine(Node):
 
 
 @dataclass(eq=False)
-class Mean(Node):
-    """The mean of each of some windows of the input."""
+class Average(Node):
+    """z_k = Σ_i x_i w_ik with constant weights w >= 0, such as the means of windows."""
 
-    members: list = field(default_factory=list)
+    w: np.ndarray = None
 
     def forward(self, x):
-        return x @ self._weights(x)
-
-    def _weights(self, x):
-        w = np.zeros((len(x), len(self.members)))
-        for k, window in enumerate(self.members):
-            w[window, k] = 1 / len(window)
-        return w
+        return x @ self.w
 
     def gradient(self, g, xs, relu):
-        return [self._weights(xs[0]) @ g]
+        return [self.w @ g]
 
     def relevance(self, r, xs, setting):
         is_box = np.full(len(xs[0]), self.parents[0].source == "box")
         rule = setting.rule(self.reads)
-        w, epsilon = self._weights(xs[0]), guard(setting)
-        return [sum_parts(setting, rule, xs[0], w, epsilon, is_box) @ r]
+        return [sum_parts(setting, rule, xs[0], self.w, guard(setting), is_box) @ r]
 
 
 @dataclass(eq=False)

@@ -308,26 +308,26 @@ def sum_parts(setting, rule, x, w, epsilon, is_box=False):
     """Return the parts f_ik of a sum z_k = Σ_i x_i w_ik with constant weights and no bias.
 
     In proportion to what each adds, x_i w_ik / (z_k + ε sign z_k); of values in a box, what z^B
-    counts; evenly by rules that do not look at values.
+    counts; by rules that do not look at values |w_ik| / Σ_i' |w_i'k|, which is evenly in averages.
 
     Args:
         setting: of the method.
         rule: of the layer.
         x: (n,).
-        w: (n, m), of one size for all inputs of an output.
+        w: (n, m).
         epsilon: that of the method in a recurrent layer (Arras 2017), else the guard.
         is_box: bool (n,), which x are values of an input in a box.
     """
-    connected = (w != 0).astype(float)
+    evenly = over(np.abs(w), np.abs(w).sum(0))
     if not rule.counts_values:
-        return over(connected, connected.sum(0))
+        return evenly
     q = x[:, None] * w
     if rule.box is not None:
         low, high = rule.box
         q = q - np.reshape(is_box, (-1, 1)) * (low * positive(w) + high * negative(w))
     f = over(q, with_sign(q.sum(0), epsilon))
     if setting.bias == "distribute":
-        f = f + over(connected, connected.sum(0)) * (1 - f.sum(0))
+        f = f + evenly * (1 - f.sum(0))
     return f
 
 

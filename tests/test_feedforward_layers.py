@@ -27,7 +27,7 @@ from tfrnnx.explaining.backward import explain_batch
 from tfrnnx.explaining.inputs import token_inputs
 from tfrnnx.explaining.question import Question
 from tfrnnx.explaining.targets import Classes, Form
-from tfrnnx.handlers import functional
+from tfrnnx.handlers import functional, layer_handlers
 from tfrnnx.propagation import rules
 from tfrnnx.propagation.methods import get_method
 from tfrnnx.testing import cases as catalogue
@@ -74,7 +74,8 @@ def everywhere(net, variant):
 
 
 for _name, _forms in catalogue.LAYERS.items():
-    if type(_forms[0].make()) in NODES | MERGING and not _forms[0].last:
+    _forms = [form for form in _forms if form.float64 and not form.last]
+    if _forms and type(_forms[0].make()) in NODES | MERGING:
         forms(_name, *_forms)(everywhere)
 
 
@@ -204,13 +205,15 @@ def twin(name):
 def test_every_feedforward_layer_has_a_reference():
     """Of all that can be explained: what comes without a reference fails."""
     recurrent = {"Bidirectional", "GRU", "LSTM", "RNN", "SimpleRNN", "TimeDistributed"}
+    recurrent |= {f"ConvLSTM{rank}" for rank in ("1D", "2D", "3D")}
     elsewhere = {"Embedding", "Masking", "Softmax"}  # below, and as inputs of the reference
     elsewhere |= {"LayerNormalization", "GroupNormalization"}  # test_normalization.py
     elsewhere |= {"RMSNormalization", "UnitNormalization"}
     elsewhere |= {"Attention", "AdditiveAttention", "Dot"}  # test_attention.py
     elsewhere |= {"MultiHeadAttention", "GroupedQueryAttention"}
+    elsewhere |= {name.partition("-")[0] for name in OF_FLOAT32}
     tested = {name.partition("-")[0] for name in CASES}
-    assert set(catalogue.LAYERS) - recurrent - elsewhere <= tested
+    assert set(catalogue.LAYERS) - recurrent - elsewhere - set(catalogue.AUGMENTATION) <= tested
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -398,6 +401,48 @@ def test_every_layer_under_every_method(name, method):
     net = twin(name)
     parameters = PARAMETERS.get(method, lambda net: {})(net)
     assert_explained(net, method, parameters, reference_of(method, **parameters))
+
+
+@pytest.mark.parametrize("name", catalogue.AUGMENTATION)
+def test_augmentation_does_nothing_at_inference(name):
+    layer = catalogue.AUGMENTATION[name][0].make()
+    x = np.random.default_rng(0).uniform(-1, 1, (2, *catalogue.IMAGE)).astype("float32")
+    np.testing.assert_array_equal(layer(x, training=False), x)
+    assert layer_handlers[type(layer)].run is layer_handlers[L.Dropout].run
+
+
+OF_FLOAT32 = {
+    f"{name}-{number}": form
+    for name, forms in catalogue.LAYERS.items()
+    for number, form in enumerate(forms)
+    if not form.float64
+}
+
+
+@pytest.mark.filterwarnings("ignore::tfrnnx.errors.NegativeInputWarning")
+@pytest.mark.parametrize("name", OF_FLOAT32)
+def test_what_tensorflow_computes_in_float32_alone(name):
+    case = OF_FLOAT32[name]
+    layer = case.make()
+    x = keras.Input(case.shape)
+    head = L.Dense(CLASSES)
+    model = keras.Model(x, head(L.Flatten()(layer(x))))
+    rng = np.random.default_rng(0)
+    head.bias.assign(rng.normal(size=CLASSES))
+    # All different, and none of either sign to cancel another.
+    x = rng.permutation(np.linspace(0.1, 1, 2 * np.prod(case.shape))).reshape(2, *case.shape)
+    parent = graphs.Node([], case.shape, "box")
+    (node,) = NODES[type(layer)](layer, parent)
+    logits = graphs.Linear([node], (CLASSES,), None, [head.kernel.numpy()], head.bias.numpy())
+    network = graphs.Network([node, logits], [parent])
+    for method in ("gradient", "lrp_epsilon", "lrp_flat", "lrp_z_box"):
+        found, expected = tfrnnx.explain(model, x.astype("float32"), method, [0, 2]), []
+        for sample, target in zip(x, (0, 2), strict=True):
+            if method == "gradient":
+                expected += network.gradient([sample], target)
+            else:
+                expected += network.relevance([sample], target, paper.METHODS[method]())
+        assert_close(found.astype(float), np.stack(expected), 1e-5)
 
 
 # ---------------------------------------------------------------------------------------------

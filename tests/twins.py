@@ -8,13 +8,9 @@ import reference_graphs as graphs
 from reference_rules import positive, sigmoid
 
 from tfrnnx.testing.subjects import float64 as in_float64
+from tfrnnx.testing.subjects import in_float64 as of_float64  # noqa: F401
 
 layers = keras.layers
-
-
-def of_float64(layer):
-    """The same layer anew, of float64."""
-    return type(layer).from_config(layer.get_config() | {"dtype": "float64"})
 
 
 class Pair(NamedTuple):
@@ -272,7 +268,18 @@ def global_pooling(make):
 
 
 def mean(parent, shape, members):
-    return graphs.Mean([parent], shape, None, members)
+    w = np.zeros((int(np.prod(parent.shape)), len(members)))
+    for k, window in enumerate(members):
+        w[window, k] = 1 / len(window)
+    return graphs.Average([parent], shape, None, w)
+
+
+def adaptive(make):
+    def nodes(layer, parent):
+        members, shape = graphs.adaptive_windows(parent.shape, layer.output_size)
+        return [make(parent, shape, members)]
+
+    return nodes
 
 
 def maximum(parent, shape, members):
@@ -316,6 +323,48 @@ def moving(rearrange):
 def padded(layer, numbers):
     padding = layer.padding if isinstance(layer.padding[0], tuple) else (layer.padding,)
     return np.pad(numbers, (*padding, (0, 0)), constant_values=-1)
+
+
+def cropped(layer, numbers):
+    cropping = layer.cropping if isinstance(layer.cropping[0], tuple) else (layer.cropping,)
+    ends = [slice(a, n - b) for (a, b), n in zip(cropping, numbers.shape, strict=False)]
+    return numbers[tuple(ends)]
+
+
+def repeated(size, numbers):
+    for axis, times in enumerate(size):
+        numbers = np.repeat(numbers, times, axis)
+    return numbers
+
+
+def resized(layer, parent, size):
+    """Nearest: the pixel i of n, at whose place (i + 1/2) / n the output's center stands."""
+    if layer.interpolation == "bilinear":
+        w = graphs.bilinear_matrix(parent.shape, size)
+        return [graphs.Average([parent], (*size, parent.shape[-1]), None, w)]
+    rows, columns = (
+        [int((i + 0.5) * n / o) for i in range(o)] for n, o in zip(parent.shape, size, strict=False)
+    )
+    return [moved([parent], number(parent)[rows][:, columns])]
+
+
+def center_cropped(layer, numbers):
+    top, left = (numbers.shape[0] - layer.height) // 2, (numbers.shape[1] - layer.width) // 2
+    return numbers[top : top + layer.height, left : left + layer.width]
+
+
+def affine(parent, scale, offset):
+    scale, offset = (
+        np.broadcast_to(np.asarray(v), (1, *parent.shape)).reshape(-1) for v in (scale, offset)
+    )
+    return [graphs.Affine([parent], parent.shape, None, scale, offset)]
+
+
+def normalization(layer, parent):
+    mean, deviation = np.asarray(layer.mean), np.sqrt(layer.variance)
+    if layer.invert:
+        return affine(parent, deviation, mean)
+    return affine(parent, 1 / deviation, -mean / deviation)
 
 
 def batch_normalization(layer, parent):
@@ -384,10 +433,14 @@ NODES = {
     layers.AveragePooling2D: pooling(mean),
     layers.MaxPooling1D: pooling(maximum),
     layers.MaxPooling2D: pooling(maximum),
+    layers.AveragePooling3D: pooling(mean),
+    layers.MaxPooling3D: pooling(maximum),
     layers.GlobalAveragePooling1D: global_pooling(mean),
     layers.GlobalAveragePooling2D: global_pooling(mean),
     layers.GlobalMaxPooling1D: global_pooling(maximum),
     layers.GlobalMaxPooling2D: global_pooling(maximum),
+    layers.GlobalAveragePooling3D: global_pooling(mean),
+    layers.GlobalMaxPooling3D: global_pooling(maximum),
     layers.BatchNormalization: batch_normalization,
     layers.Flatten: moving(lambda layer, n: n.reshape(-1)),
     layers.Reshape: moving(lambda layer, n: n.reshape(layer.target_shape)),
@@ -395,14 +448,24 @@ NODES = {
     layers.RepeatVector: moving(lambda layer, n: np.stack([n] * layer.n)),
     layers.ZeroPadding1D: moving(padded),
     layers.ZeroPadding2D: moving(padded),
-    layers.Cropping1D: moving(lambda layer, n: n[layer.cropping[0] : len(n) - layer.cropping[1]]),
-    layers.Cropping2D: moving(
-        lambda layer, n: n[
-            layer.cropping[0][0] : n.shape[0] - layer.cropping[0][1],
-            layer.cropping[1][0] : n.shape[1] - layer.cropping[1][1],
-        ]
+    layers.ZeroPadding3D: moving(padded),
+    layers.Cropping1D: moving(cropped),
+    layers.Cropping2D: moving(cropped),
+    layers.Cropping3D: moving(cropped),
+    layers.CenterCrop: moving(center_cropped),
+    layers.UpSampling1D: moving(lambda layer, n: repeated([layer.size], n)),
+    layers.UpSampling2D: lambda layer, parent: resized(
+        layer, parent, [n * s for n, s in zip(parent.shape, layer.size, strict=False)]
     ),
-    layers.UpSampling1D: moving(lambda layer, n: np.repeat(n, layer.size, axis=0)),
+    layers.UpSampling3D: moving(lambda layer, n: repeated(layer.size, n)),
+    layers.Resizing: lambda layer, parent: resized(layer, parent, [layer.height, layer.width]),
+    layers.Rescaling: lambda layer, parent: affine(
+        parent, np.float32(layer.scale), np.float32(layer.offset)
+    ),
+    layers.Normalization: normalization,
+    layers.SpectralNormalization: lambda layer, parent: NODES[type(layer.layer)](
+        layer.layer, parent
+    ),
     layers.Activation: lambda layer, parent: (
         activated([parent], layer.activation)[1:] or [moved([parent], number(parent))]
     ),
@@ -424,10 +487,17 @@ NODES |= dict.fromkeys(
         layers.Identity,
         layers.SpatialDropout1D,
         layers.SpatialDropout2D,
+        layers.SpatialDropout3D,
         layers.Softmax,  # at the end of a model, where it is looked through
     ],
     moving(lambda layer, n: n),
 )
+
+
+for _rank in ("1D", "2D", "3D"):  # which Keras has not always had
+    if hasattr(layers, f"AdaptiveMaxPooling{_rank}"):
+        NODES[getattr(layers, f"AdaptiveMaxPooling{_rank}")] = adaptive(maximum)
+        NODES[getattr(layers, f"AdaptiveAveragePooling{_rank}")] = adaptive(mean)
 
 
 def concatenated(parents, axis):

@@ -156,7 +156,8 @@ def _answered(
             progress.update(done)
 
 
-# Tracing takes seconds, so that `explain` keeps what it compiled, for as long as the model lives.
+# Tracing takes seconds, so that `explain` keeps what it compiled last, as long as the model lives.
+MOST_EXPLAINERS = 16  # of a model
 _explainers: WeakKeyDictionary[keras.Model, dict[Any, Explainer]] = WeakKeyDictionary()
 
 
@@ -178,6 +179,8 @@ def _cached_explainer(
         hash(key)
     except TypeError:  # a model that is none, or parameters such as arrays
         return make(model)
-    if key not in known:
-        known[key] = make(weakref.proxy(model))
-    return known[key]
+    explainer = known.pop(key, None) or make(weakref.proxy(model))
+    known[key] = explainer  # the last one used stands last
+    if len(known) > MOST_EXPLAINERS:
+        del known[next(iter(known))]
+    return explainer

@@ -1,9 +1,8 @@
 """What an explainer compiles: the run of a model and the way back, for one form of target."""
 
-import ctypes
-import sys
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import tensorflow as tf
 
@@ -13,6 +12,41 @@ from tfrnnx.explaining.inputs import InputSpec
 from tfrnnx.explaining.question import Question
 from tfrnnx.explaining.targets import Classes, Form
 from tfrnnx.primitives.scope import Record
+
+
+@dataclass
+class Found:
+    """What a trace found out.
+
+    Attributes:
+        negative_inputs: paths of layers that a rule asks for inputs >= 0 in vain.
+        finals: of each output, the final softmax or sigmoid that was looked through, or None.
+        looked_through: paths of the layers that these are of.
+        lost_masks: names of the layers that lose a mask.
+        unread_masks: of those, which lose one that no layer has read.
+        vocabularies: how many tokens there are, by the number of the input.
+    """
+
+    negative_inputs: tuple[str, ...] = ()
+    looked_through: tuple[str, ...] = ()
+    finals: tuple[Callable[[tf.Tensor], tf.Tensor] | None, ...] = ()
+    lost_masks: tuple[str, ...] = ()
+    unread_masks: tuple[str, ...] = ()
+    vocabularies: dict[int, int] = field(default_factory=dict)
+
+    def note(self, record: Record) -> None:
+        """Keep what a trace found out."""
+        self.negative_inputs = tuple(dict.fromkeys(record.negative_inputs))
+        self.finals = tuple(None if its is None else its.function for its in record.finals)
+        layers = (its.layer for its in record.finals if its is not None)
+        self.looked_through = tuple(dict.fromkeys(layers))
+        self.lost_masks = tuple(dict.fromkeys(record.lost_masks))
+        self.unread_masks = tuple(dict.fromkeys(record.unread_masks))
+        self.vocabularies = {
+            entry.number: entry.vocabulary
+            for entry in record.entries
+            if entry.vocabulary is not None
+        }
 
 
 class Compiled:
@@ -28,12 +62,7 @@ class Compiled:
         jit_compile: compile with XLA.
 
     Attributes:
-        negative_inputs: paths of layers that a rule asks for inputs >= 0 in vain.
-        finals: of each output, the final softmax or sigmoid that was looked through, or None.
-        looked_through: paths of the layers that these are of.
-        lost_masks: names of the layers that lose a mask.
-        unread_masks: of those, which lose one that no layer has read.
-        vocabularies: how many tokens there are, by the number of the input.
+        found: what the trace found out.
     """
 
     def __init__(
@@ -48,9 +77,13 @@ class Compiled:
         def answer(values: list[tf.Tensor], masks: list[tf.Tensor], classes: Classes) -> Result:
             given = iter(masks)
             each = [next(given) if has_mask else None for has_mask in masked]
-            result, record = run(Question(form, classes, values, each, inputs.tokens))
-            self._note(record)
+            result, record = run(Question(form, classes, values, each, tokens))
+            found.note(record)
             return result
+
+        tokens = inputs.tokens
+        # Not noted in this object: what refers to itself waits for a garbage collection.
+        self.found = found = Found()
 
         batch = inputs.specs[0].shape[0]
         ints = tf.TensorSpec([batch], tf.int32)
@@ -69,7 +102,7 @@ class Compiled:
         self._trace = self._function.get_concrete_function()
         # TensorFlow would keep what was traced, megabytes, for as long as the process lives.
         names = _keras.custom_gradients_of(self._trace)
-        weakref.finalize(self, _let_go, names).atexit = False
+        weakref.finalize(self, _keras.forget_gradients, names).atexit = False
 
     def __call__(self, question: Question) -> Result:
         """Answer a question, of tensors."""
@@ -79,26 +112,3 @@ class Compiled:
         eagerly = tf.config.functions_run_eagerly()
         function = self._function if eagerly else self._trace
         return function(question.inputs, masks, question.classes)
-
-    def _note(self, record: Record) -> None:
-        """Keep what a trace found out."""
-        self.negative_inputs = tuple(dict.fromkeys(record.negative_inputs))
-        self.finals = tuple(None if its is None else its.function for its in record.finals)
-        layers = (its.layer for its in record.finals if its is not None)
-        self.looked_through = tuple(dict.fromkeys(layers))
-        self.lost_masks = tuple(dict.fromkeys(record.lost_masks))
-        self.unread_masks = tuple(dict.fromkeys(record.unread_masks))
-        self.vocabularies = {
-            entry.number: entry.vocabulary
-            for entry in record.entries
-            if entry.vocabulary is not None
-        }
-
-
-def _let_go(gradients: Sequence[str]) -> None:
-    """Give back the memory of a trace that nobody uses any more."""
-    _keras.forget_gradients(gradients)
-    # What was freed lies in pieces between what was not, which glibc keeps unless it is told.
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:
-        trim(0)

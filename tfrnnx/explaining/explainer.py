@@ -21,7 +21,7 @@ from tfrnnx.errors import (
 from tfrnnx.explaining import guard
 from tfrnnx.explaining.arrays import Inputs, Nested
 from tfrnnx.explaining.backward import Result, explain_batch
-from tfrnnx.explaining.compiled import Compiled
+from tfrnnx.explaining.compiled import Compiled, Found
 from tfrnnx.explaining.explanation import Explanation
 from tfrnnx.explaining.inputs import Checked, InputSpec
 from tfrnnx.explaining.ledger import Ledger
@@ -38,6 +38,8 @@ from tfrnnx.explaining.targets import (
 )
 from tfrnnx.handlers import functional
 from tfrnnx.propagation.methods import Method, get_method
+
+MOST_FORMS = 8  # of targets and masks, such as of callables, for which what is traced is kept
 
 
 class Explainer:
@@ -251,7 +253,13 @@ class Explainer:
             for is_ragged, mask in zip(ragged, question.masks, strict=True)
         ]
         compiled = self._compiled(question.form, tuple(masked))
-        lost = compiled.lost_masks if any(ragged) else compiled.unread_masks if any(masked) else ()
+        lost = (
+            compiled.found.lost_masks
+            if any(ragged)
+            else compiled.found.unread_masks
+            if any(masked)
+            else ()
+        )
         if lost:
             what = "RaggedTensor, whose mask" if any(ragged) else "a mask that"
             received = f"{what} {', '.join(lost)} loses; pad it, with no mask"
@@ -315,14 +323,15 @@ class Explainer:
                 "Expected a keras.Model of one or several outputs of floats, (batch, classes) or "
                 f"(batch, steps, classes). Received: {shapes}"
             )
-        found = self._compiled(form, (False,) * len(self._inputs.specs))
+        found = self._compiled(form, (False,) * len(self._inputs.specs)).found
         self._inputs.vocabularies.update(found.vocabularies)
         self._tell(found)
 
     def _compiled(self, form: Form, masked: tuple[bool, ...]) -> Compiled:
         """Return what is compiled for a form of target and these masks, made once."""
         with self._lock:
-            if (form, masked) not in self._functions:
+            made = self._functions.pop((form, masked), None)
+            if made is None:
                 run = functools.partial(
                     explain_batch,
                     self._graph,
@@ -331,10 +340,12 @@ class Explainer:
                     ledger=self.ledger,
                 )
                 made = Compiled(run, form, self._inputs, masked, jit_compile=self.jit_compile)
-                self._functions[form, masked] = made
-            return self._functions[form, masked]
+            self._functions[form, masked] = made  # the last one used stands last
+            if len(self._functions) > MOST_FORMS:
+                del self._functions[next(iter(self._functions))]
+            return made
 
-    def _tell(self, found: Compiled) -> None:
+    def _tell(self, found: Found) -> None:
         """Warn, once, of what a user should know."""
         if found.negative_inputs:
             tell(

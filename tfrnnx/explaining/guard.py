@@ -49,7 +49,7 @@ def require_same(
     own = [np.asarray(x) for x in keras.tree.flatten(call_model(model, _nested(graph, question)))]
     ours = [
         np.asarray(x if function is None else function(x))
-        for x, function in zip(outputs, compiled.finals, strict=True)
+        for x, function in zip(outputs, compiled.found.finals, strict=True)
     ]
     tolerance = min_tolerance(model)
     for mine, theirs in zip(ours, own, strict=True):

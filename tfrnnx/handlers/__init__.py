@@ -16,6 +16,7 @@ from tfrnnx.handlers import (
     moving,
     normalization,
     operations,
+    preprocessing,
     recurrent,
 )
 from tfrnnx.handlers.graph import call_model, functional, run_model
@@ -45,6 +46,7 @@ __all__ = [
     "moving",
     "normalization",
     "operations",
+    "preprocessing",
     "recurrent",
     "run_model",
     "supported_layers",

@@ -1,5 +1,6 @@
 """The steps of RNN cells, written with the primitives."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -9,6 +10,8 @@ from tfrnnx import primitives
 from tfrnnx.handlers.activations import inside, known_of
 from tfrnnx.handlers.registry import Stepper, cell_handlers, handled_as, unsupported
 from tfrnnx.layers import ExplainableCell
+
+Product = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def stepper_of(cell: Any) -> Stepper:
@@ -65,15 +68,39 @@ def _simple_rnn(cell: Any) -> Stepper:
 
 @cell_handlers.register(keras.layers.LSTMCell)
 def _lstm(cell: Any) -> Stepper:
+    return _of_lstm(cell, cell.units)
+
+
+def conv_lstm(cell: Any) -> Stepper:
+    """Return the stepper of the cell of ConvLSTM1D, 2D and 3D, whose products are convolutions.
+
+    Source: Shi et al. 2015, "Convolutional LSTM network: a machine learning approach for
+    precipitation nowcasting", without the peepholes that Keras does not have either.
+    """
+
+    def of_input(x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
+        return keras.ops.conv(
+            x, w, cell.strides, cell.padding, cell.data_format, cell.dilation_rate
+        )
+
+    def of_state(h: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
+        return keras.ops.conv(h, w, 1, "same", cell.data_format)
+
+    return _of_lstm(cell, cell.filters, of_input, of_state)
+
+
+def _of_lstm(
+    cell: Any, units: int, of_input: Product | None = None, of_state: Product | None = None
+) -> Stepper:
     """Gates i, f, o and candidate g of x_t W + h_{t-1} U + b, in the columns i, f, g, o.
 
     c_t = f c_{t-1} + i g;  h_t = o activation(c_t).
     """
-    candidate = slice(2 * cell.units, 3 * cell.units)
+    candidate = slice(2 * units, 3 * units)
 
     def step(projected: Any, states: Any) -> tuple[tf.Tensor, Any]:
         h_tm1, c_tm1 = states
-        recurrent = primitives.contribution(h_tm1, cell.recurrent_kernel, candidate)
+        recurrent = primitives.contribution(h_tm1, cell.recurrent_kernel, candidate, of_state)
         z = primitives.join([projected, recurrent], cell.bias, candidate)
         z_i, z_f, z_g, z_o = tf.split(z, 4, -1)
         i_t, f_t, o_t = (inside(cell, x, cell.recurrent_activation) for x in (z_i, z_f, z_o))
@@ -83,7 +110,7 @@ def _lstm(cell: Any) -> Stepper:
         return h_t, [h_t, c_t]
 
     return Stepper(
-        lambda x: primitives.contribution(x, cell.kernel, candidate),
+        lambda x: primitives.contribution(x, cell.kernel, candidate, of_input),
         step,
         known_of(cell.activation).positive and known_of(cell.recurrent_activation).positive,
     )

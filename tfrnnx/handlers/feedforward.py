@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfrnnx import primitives
 from tfrnnx.handlers.activations import activated
-from tfrnnx.handlers.registry import layer_handlers, unsupported
+from tfrnnx.handlers.registry import handler_of, layer_handlers, unsupported
 from tfrnnx.primitives.scope import Source, scope
 
 
@@ -36,12 +36,10 @@ def _einsum_dense(layer: Any, x: tf.Tensor) -> tf.Tensor:
 
 @layer_handlers.register(keras.layers.AveragePooling1D)
 @layer_handlers.register(keras.layers.AveragePooling2D)
-def _average_pooling(layer: Any, x: tf.Tensor) -> tf.Tensor:
-    return primitives.weighted_sum(x, layer.call)
-
-
+@layer_handlers.register(keras.layers.AveragePooling3D)
 @layer_handlers.register(keras.layers.GlobalAveragePooling2D)
-def _global_average_pooling2d(layer: Any, x: tf.Tensor) -> tf.Tensor:
+@layer_handlers.register(keras.layers.GlobalAveragePooling3D)
+def _average_pooling(layer: Any, x: tf.Tensor) -> tf.Tensor:
     return primitives.weighted_sum(x, layer.call)
 
 
@@ -52,11 +50,31 @@ def _global_average_pooling1d(layer: Any, x: tf.Tensor, mask: tf.Tensor | None =
 
 @layer_handlers.register(keras.layers.MaxPooling1D, moves_values=True)
 @layer_handlers.register(keras.layers.MaxPooling2D, moves_values=True)
+@layer_handlers.register(keras.layers.MaxPooling3D, moves_values=True)
 @layer_handlers.register(keras.layers.GlobalMaxPooling1D, moves_values=True)
 @layer_handlers.register(keras.layers.GlobalMaxPooling2D, moves_values=True)
+@layer_handlers.register(keras.layers.GlobalMaxPooling3D, moves_values=True)
 def _max_pooling(layer: Any, x: tf.Tensor) -> tf.Tensor:
     """The gradient of a maximum goes to the winner, and so does relevance."""
     return layer.call(x)
+
+
+for _rank in ("1D", "2D", "3D"):  # from Keras 3.13 on
+    if hasattr(keras.layers, f"AdaptiveAveragePooling{_rank}"):
+        layer_handlers.register(getattr(keras.layers, f"AdaptiveAveragePooling{_rank}"))(
+            _average_pooling
+        )
+        layer_handlers.register(
+            getattr(keras.layers, f"AdaptiveMaxPooling{_rank}"), moves_values=True
+        )(_max_pooling)
+
+
+@layer_handlers.register(keras.layers.SpectralNormalization)
+def _spectral_normalization(layer: Any, x: tf.Tensor) -> tf.Tensor:
+    """Its inner layer, whose kernel training has normalised."""
+    if isinstance(layer.layer, keras.layers.Embedding):
+        raise unsupported(layer, " of an Embedding")
+    return handler_of(layer.layer).run(layer.layer, x)
 
 
 @layer_handlers.register(keras.layers.BatchNormalization)

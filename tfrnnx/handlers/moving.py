@@ -15,7 +15,9 @@ from tfrnnx.handlers.registry import layer_handlers
 @layer_handlers.register(keras.layers.RepeatVector, moves_values=True)
 @layer_handlers.register(keras.layers.Cropping1D, moves_values=True)
 @layer_handlers.register(keras.layers.Cropping2D, moves_values=True)
+@layer_handlers.register(keras.layers.Cropping3D, moves_values=True)
 @layer_handlers.register(keras.layers.UpSampling1D, moves_values=True)
+@layer_handlers.register(keras.layers.UpSampling3D, moves_values=True)
 def _move(layer: Any, x: tf.Tensor) -> tf.Tensor:
     return layer.call(x)
 
@@ -28,13 +30,15 @@ def _move(layer: Any, x: tf.Tensor) -> tf.Tensor:
 @layer_handlers.register(keras.layers.Identity, moves_values=True)
 @layer_handlers.register(keras.layers.SpatialDropout1D, moves_values=True)
 @layer_handlers.register(keras.layers.SpatialDropout2D, moves_values=True)
-def _leave(layer: Any, x: tf.Tensor) -> tf.Tensor:
-    """At inference these do nothing."""
+@layer_handlers.register(keras.layers.SpatialDropout3D, moves_values=True)
+def leave(layer: Any, x: tf.Tensor) -> tf.Tensor:
+    """Return x: at inference these do nothing."""
     return tf.cast(x, layer.variable_dtype)
 
 
 @layer_handlers.register(keras.layers.ZeroPadding1D, moves_values=True)
 @layer_handlers.register(keras.layers.ZeroPadding2D, moves_values=True)
+@layer_handlers.register(keras.layers.ZeroPadding3D, moves_values=True)
 def _pad(layer: Any, x: tf.Tensor) -> tf.Tensor:
     # Rules that do not count values give relevance to the zeros: it is accounted for.
     inside = layer.call(tf.ones_like(x)) > 0

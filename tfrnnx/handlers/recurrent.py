@@ -6,11 +6,12 @@ import keras
 import tensorflow as tf
 
 from tfrnnx import _keras, primitives
-from tfrnnx.handlers.cells import Stepper, stepper_of
+from tfrnnx.handlers.cells import Stepper, conv_lstm, stepper_of
+from tfrnnx.handlers.convolution import require_channels_last
 from tfrnnx.handlers.graph import run_model
 from tfrnnx.handlers.merging import average
 from tfrnnx.handlers.own_code import is_own_code, traced
-from tfrnnx.handlers.registry import handler_of, layer_handlers
+from tfrnnx.handlers.registry import handler_of, layer_handlers, unsupported
 from tfrnnx.handlers.scan import scan
 from tfrnnx.primitives.scope import hidden, mark_moved, mark_positive, recurring, scope, within
 
@@ -24,7 +25,31 @@ _NARROW = 2  # inputs so many times narrower than the state
 def _rnn(
     layer: Any, sequences: tf.Tensor, initial_state: Any = None, mask: tf.Tensor | None = None
 ) -> Any:
-    stepper = stepper_of(layer.cell)
+    size = getattr(layer.cell, "output_size", None) or layer.state_size[0]
+    return _run(layer, stepper_of(layer.cell), sequences, initial_state, mask, size)
+
+
+@layer_handlers.register(keras.layers.ConvLSTM1D)
+@layer_handlers.register(keras.layers.ConvLSTM2D)
+@layer_handlers.register(keras.layers.ConvLSTM3D)
+def _conv_lstm(
+    layer: Any, sequences: tf.Tensor, initial_state: Any = None, mask: tf.Tensor | None = None
+) -> Any:
+    require_channels_last(layer)
+    if mask is not None and mask.shape.rank != 2:
+        raise unsupported(layer, " with a mask of more than the steps")
+    return _run(layer, conv_lstm(layer.cell), sequences, initial_state, mask)
+
+
+def _run(
+    layer: Any,
+    stepper: Stepper,
+    sequences: tf.Tensor,
+    initial_state: Any,
+    mask: tf.Tensor | None,
+    size: int | None = None,
+) -> Any:
+    """Run a layer; its outputs are (..., size), or of the shape of the first state."""
     dtype = layer.variable_dtype
     sequences = tf.cast(sequences, dtype)
     own_state = initial_state is None
@@ -40,7 +65,9 @@ def _rnn(
     known = [active.record.facts(x).positive for x in keras.tree.flatten(initial_state)]
     positive = stepper.positive and (all(known) or (own_state and not layer.stateful))
     with recurring(positive):
-        output, outputs, states = _scan(layer, stepper, sequences, initial_state, mask, own_state)
+        output, outputs, states = _scan(
+            layer, stepper, sequences, initial_state, mask, own_state, size
+        )
     result = outputs if layer.return_sequences else output
     if positive:
         mark_positive((result, states))
@@ -54,6 +81,7 @@ def _scan(
     initial_state: Any,
     mask: Any,
     own_state: bool,
+    size: int | None,
 ) -> tuple[tf.Tensor, tf.Tensor | None, Any]:
     """Run a layer's loop; where relevance is accounted for, by time step and initial state."""
     active = scope()
@@ -70,12 +98,14 @@ def _scan(
             record.tape.watch(state)
         record.initial_states.setdefault(path, []).extend(states)
 
-    size = getattr(layer.cell, "output_size", None) or layer.state_size[0]
-    steps_first = tf.transpose(sequences, [1, 0, 2])
+    steps_first = tf.transpose(sequences, [1, 0, *range(2, sequences.shape.rank)])
+    output = tf.zeros_like(initial_state[0])
+    if size is not None:
+        output = tf.zeros([tf.shape(sequences)[0], size], sequences.dtype)
     # In a while loop one product over all steps, unless the inputs are narrow: then it costs more
     # to hand their wide projections from step to step. Unrolled, the steps' own products keep the
     # other cores busy while a step waits for the one before.
-    at_once = not layer.unroll and _NARROW * sequences.shape[-1] > size
+    at_once = size is not None and not layer.unroll and _NARROW * sequences.shape[-1] > size
 
     def run(inputs: Any, states: Any) -> Any:
         x, sinks = inputs
@@ -86,7 +116,7 @@ def _scan(
     return scan(
         run,
         (stepper.project(steps_first) if at_once else steps_first, per_step),
-        tf.zeros([tf.shape(sequences)[0], size], sequences.dtype),
+        output,
         initial_state,
         mask=mask,
         return_sequences=layer.return_sequences,

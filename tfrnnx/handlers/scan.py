@@ -12,7 +12,7 @@ from tfrnnx.primitives import nothing
 Step = Callable[[Any, Any], tuple[tf.Tensor, Any]]
 # (inputs of a step, output and states of the step before) -> output and states
 Run = Callable[[list[tf.Tensor], tf.Tensor, Any], tuple[tf.Tensor, Any]]
-# The last output (batch, units), all outputs (batch, time, units) or None, the last states
+# The last output (batch, ...), all outputs (batch, time, ...) or None, the last states
 Scanned = tuple[tf.Tensor, tf.Tensor | None, Any]
 
 
@@ -31,10 +31,10 @@ def scan(
     """Run a step along the time axis, as `keras.layers.RNN` does.
 
     Args:
-        step: (nest of (batch, ...), states) -> (output (batch, units), new states).
+        step: (nest of (batch, ...), states) -> (output (batch, ...), new states).
         sequences: a nest of (time, batch, ...): a step of it is one piece of memory.
-        initial_output: zeros (batch, units).
-        initial_states: a nest of (batch, units).
+        initial_output: zeros (batch, ...), of the outputs' shape.
+        initial_states: a nest of (batch, ...).
         mask: bool (batch, time). A step where it is False repeats the output and the states of
             the step before.
         return_sequences: return the outputs of all steps, too.
@@ -43,8 +43,7 @@ def scan(
         unroll: one step after the other in the graph, instead of a while loop.
 
     Returns:
-        The last output (batch, units), all outputs (batch, time, units) or None, and the last
-        states.
+        The last output (batch, ...), all outputs (batch, time, ...) or None, and the last states.
     """
     flat = keras.tree.flatten(sequences)
     if mask is not None:
@@ -58,14 +57,22 @@ def scan(
             return new_output, new_states
         kept = nothing(output) if zero_output_for_mask else output
         new_states = keras.tree.map_structure(
-            lambda new, old: tf.where(valid, new, old), new_states, states
+            lambda new, old: _chosen(valid, new, old), new_states, states
         )
-        return tf.where(valid, new_output, kept), new_states
+        return _chosen(valid, new_output, kept), new_states
 
     if mask is not None:  # what masked first steps put out
         initial_output = nothing(initial_output)
     loop = _Loop(run, flat, go_backwards, return_sequences)
     return (loop.unrolled if unroll else loop.in_graph)(initial_output, initial_states)
+
+
+def _chosen(valid: tf.Tensor, new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
+    """Return the new values of samples that are valid, (batch, 1), and the old ones of others."""
+    axes = [1] * (new.shape.rank - 2)
+    if axes:
+        valid = tf.reshape(valid, [-1, 1, *axes])
+    return tf.where(valid, new, old)
 
 
 @dataclass(frozen=True)
@@ -123,7 +130,7 @@ class _Loop:
             element_dtype=output.dtype,
         )
         outputs = tf.ensure_shape(outputs, [self.flat[0].shape[0], *output.shape])
-        return output, tf.transpose(outputs, [1, 0, 2]), states
+        return output, tf.transpose(outputs, [1, 0, *range(2, outputs.shape.rank)]), states
 
 
 def _new_list(like: tf.Tensor, most: tf.Tensor) -> tf.Tensor:

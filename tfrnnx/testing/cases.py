@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from tfrnnx import _keras, layers
+from tfrnnx.handlers import preprocessing
 from tfrnnx.handlers.operations import class_of
 from tfrnnx.testing import running
 
@@ -33,6 +34,7 @@ class Case:
         vocabulary: how many tokens there are, where it reads tokens.
         last: whether it stands at a model's end alone, where it is looked through.
         masks: whether its masks are checked; None: if it supports them.
+        float64: whether TensorFlow computes it in float64; else `check_layer` cannot check it.
     """
 
     make: Make
@@ -42,6 +44,7 @@ class Case:
     vocabulary: int | None = None
     last: bool = False
     masks: bool | None = None
+    float64: bool = True
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -55,12 +58,21 @@ class Case:
         }
 
 
-VECTOR, SEQUENCE, IMAGE = (4,), (6, 3), (4, 4, 3)
+VECTOR, SEQUENCE, IMAGE, VOLUME = (4,), (6, 3), (4, 4, 3), (3, 2, 2, 2)
 FEW_STEPS = (3, 3)
 
 
 def _of(shape: tuple[int, ...], *makes: Make) -> list[Case]:
     return [Case(make, shape) for make in makes]
+
+
+def _float32(shape: tuple[int, ...], make: Make) -> list[Case]:
+    return [Case(make, shape, float64=False)]
+
+
+def _present(**cases: list[Case]) -> dict[str, list[Case]]:
+    """Return the cases of layers that this version of Keras has."""
+    return {name: forms for name, forms in cases.items() if hasattr(K, name)}
 
 
 def _merging(*makes: Make) -> list[Case]:
@@ -79,6 +91,14 @@ LAYERS: dict[str, list[Case]] = {
         lambda: K.Activation("softplus"),
         lambda: K.Activation("leaky_relu"),
         lambda: K.Activation("linear"),
+    ),
+    **_present(
+        AdaptiveAveragePooling1D=[Case(lambda: K.AdaptiveAveragePooling1D(2), (5, 2))],
+        AdaptiveAveragePooling2D=[Case(lambda: K.AdaptiveAveragePooling2D((2, 3)), (3, 4, 2))],
+        AdaptiveAveragePooling3D=_float32(VOLUME, lambda: K.AdaptiveAveragePooling3D(2)),
+        AdaptiveMaxPooling1D=[Case(lambda: K.AdaptiveMaxPooling1D(2), (5, 2))],
+        AdaptiveMaxPooling2D=[Case(lambda: K.AdaptiveMaxPooling2D((2, 3)), (3, 4, 2))],
+        AdaptiveMaxPooling3D=_float32(VOLUME, lambda: K.AdaptiveMaxPooling3D(2)),
     ),
     "ActivityRegularization": _of(SEQUENCE, lambda: K.ActivityRegularization(0.1)),
     "Add": [*_merging(lambda: K.Add()), Case(lambda: K.Add(), VECTOR, 3)],
@@ -103,6 +123,7 @@ LAYERS: dict[str, list[Case]] = {
         lambda: K.AveragePooling2D(2),
         lambda: K.AveragePooling2D((3, 2), (2, 1), "same"),
     ),
+    "AveragePooling3D": _float32(VOLUME, lambda: K.AveragePooling3D((2, 2, 1), padding="same")),
     "BatchNormalization": [
         *_of(
             SEQUENCE,
@@ -118,6 +139,7 @@ LAYERS: dict[str, list[Case]] = {
         lambda: K.Bidirectional(K.SimpleRNN(2), "mul"),
         lambda: K.Bidirectional(K.RNN(layers.RLSTMCell(2)), "ave"),
     ),
+    "CenterCrop": _of(IMAGE, lambda: K.CenterCrop(3, 2)),
     "Concatenate": [
         *_merging(lambda: K.Concatenate()),
         Case(lambda: K.Concatenate(axis=1), SEQUENCE, 2, masks=False),
@@ -160,8 +182,17 @@ LAYERS: dict[str, list[Case]] = {
         lambda: K.Conv3D(2, (2, 1, 2), strides=(1, 2, 2), padding="same", groups=2),
     ),
     "Conv3DTranspose": _of((2, 1, 2, 2), lambda: K.Conv3DTranspose(2, 2, strides=(2, 1, 1))),
+    "ConvLSTM1D": _of(
+        (2, 3, 2),
+        lambda: K.ConvLSTM1D(2, 2),
+        lambda: K.ConvLSTM1D(2, 2, padding="same", return_sequences=True, activation="relu"),
+        lambda: K.ConvLSTM1D(2, 3, strides=2, padding="same", go_backwards=True),
+    ),
+    "ConvLSTM2D": _of((2, 3, 2, 2), lambda: K.ConvLSTM2D(2, 2, padding="same")),
+    "ConvLSTM3D": _of((2, 2, 2, 2, 1), lambda: K.ConvLSTM3D(1, (2, 1, 2))),
     "Cropping1D": _of(SEQUENCE, lambda: K.Cropping1D(2), lambda: K.Cropping1D((0, 2))),
     "Cropping2D": _of(IMAGE, lambda: K.Cropping2D(1), lambda: K.Cropping2D(((0, 1), (1, 0)))),
+    "Cropping3D": _of(VOLUME, lambda: K.Cropping3D(((0, 1), (1, 0), (0, 0)))),
     "Dense": [
         *_of(SEQUENCE, lambda: K.Dense(2), lambda: K.Dense(2, activation="relu")),
         *_of(VECTOR, lambda: K.Dense(5, activation="tanh", use_bias=False)),
@@ -213,6 +244,7 @@ LAYERS: dict[str, list[Case]] = {
         lambda: K.GlobalAveragePooling2D(),
         lambda: K.GlobalAveragePooling2D(keepdims=True),
     ),
+    "GlobalAveragePooling3D": _of(VOLUME, lambda: K.GlobalAveragePooling3D()),
     "GlobalMaxPooling1D": _of(
         SEQUENCE,
         lambda: K.GlobalMaxPooling1D(),
@@ -233,6 +265,7 @@ LAYERS: dict[str, list[Case]] = {
         Case(lambda: K.GroupQueryAttention(2, 2, 1), FEW_STEPS, 2, apart=True),
         Case(lambda: K.GroupQueryAttention(2, 4, 2, use_bias=False), FEW_STEPS, 2, apart=True),
     ],
+    "GlobalMaxPooling3D": _of(VOLUME, lambda: K.GlobalMaxPooling3D()),
     "Identity": _of(SEQUENCE, lambda: K.Identity()),
     "LSTM": [
         *_of(
@@ -279,8 +312,14 @@ LAYERS: dict[str, list[Case]] = {
             apart=True,
         ),
     ],
+    "MaxPooling3D": _float32(VOLUME, lambda: K.MaxPooling3D((2, 2, 1), padding="same")),
     "Minimum": _merging(lambda: K.Minimum()),
     "Multiply": [*_merging(lambda: K.Multiply()), Case(lambda: K.Multiply(), VECTOR, 3)],
+    "Normalization": _of(
+        SEQUENCE,
+        lambda: K.Normalization(mean=[0.3, -0.2, 0.1], variance=[0.5, 2.0, 1.0]),
+        lambda: K.Normalization(axis=1, mean=0.3, variance=0.5, invert=True),
+    ),
     "PReLU": _of(SEQUENCE, lambda: K.PReLU(shared_axes=[1])),
     "Permute": _of(SEQUENCE, lambda: K.Permute((2, 1))),
     "RMSNormalization": _of(
@@ -297,6 +336,15 @@ LAYERS: dict[str, list[Case]] = {
         lambda: K.ReLU(max_value=0.75, threshold=0.125),
         lambda: K.ReLU(negative_slope=0.25),
     ),
+    "Rescaling": _of(
+        IMAGE,
+        lambda: K.Rescaling(0.5, offset=-0.3),
+        lambda: K.Rescaling(scale=[0.5, -1.0, 0.3], offset=[0.1, 0.2, -0.3]),
+    ),
+    "Resizing": [
+        *_of(IMAGE, lambda: K.Resizing(6, 3, interpolation="nearest")),
+        *_float32(IMAGE, lambda: K.Resizing(3, 6)),
+    ],
     "RepeatVector": _of(VECTOR, lambda: K.RepeatVector(2)),
     "Reshape": _of(VECTOR, lambda: K.Reshape((2, 2))),
     "SeparableConv1D": _of(
@@ -322,6 +370,10 @@ LAYERS: dict[str, list[Case]] = {
     ],
     "SpatialDropout1D": _of(SEQUENCE, lambda: K.SpatialDropout1D(0.1)),
     "SpatialDropout2D": _of(IMAGE, lambda: K.SpatialDropout2D(0.1)),
+    "SpatialDropout3D": _of(VOLUME, lambda: K.SpatialDropout3D(0.1)),
+    "SpectralNormalization": _of(
+        VECTOR, lambda: K.SpectralNormalization(K.Dense(3, activation="relu"))
+    ),
     "Subtract": _merging(lambda: K.Subtract()),
     "TimeDistributed": _of(
         FEW_STEPS,
@@ -333,13 +385,35 @@ LAYERS: dict[str, list[Case]] = {
         Case(lambda: K.UnitNormalization(axis=(1, 2)), SEQUENCE, masks=False),
     ],
     "UpSampling1D": _of(SEQUENCE, lambda: K.UpSampling1D(2)),
+    "UpSampling2D": [
+        *_of(IMAGE, lambda: K.UpSampling2D((1, 2))),
+        *_float32(IMAGE, lambda: K.UpSampling2D(2, interpolation="bilinear")),
+    ],
+    "UpSampling3D": _of(VOLUME, lambda: K.UpSampling3D((1, 2, 1))),
     "ZeroPadding1D": _of(SEQUENCE, lambda: K.ZeroPadding1D(2), lambda: K.ZeroPadding1D((0, 1))),
     "ZeroPadding2D": _of(
         IMAGE,
         lambda: K.ZeroPadding2D(1),
         lambda: K.ZeroPadding2D(((1, 0), (0, 2))),
     ),
+    "ZeroPadding3D": _of(VOLUME, lambda: K.ZeroPadding3D(((1, 0), (0, 1), (0, 0)))),
 }
+
+# These do nothing at inference. By what they cannot do without.
+_SHARES = ("Brightness", "ColorDegeneration", "Contrast", "Hue", "Rotation", "Saturation")
+_ARGUMENTS = {
+    **{f"Random{what}": (0.1,) for what in (*_SHARES, "Sharpness", "Zoom")},
+    **dict.fromkeys(("RandomTranslation", "RandomShear"), (0.1, 0.1)),
+    **dict.fromkeys(("RandomPosterization", "MaxNumBoundingBoxes"), (4,)),
+    "RandomCrop": IMAGE[:2],
+}
+AUGMENTATION = _present(
+    **{
+        name: _of(IMAGE, lambda name=name: getattr(K, name)(*_ARGUMENTS.get(name, ())))
+        for name in preprocessing.AUGMENTATION
+    }
+)
+LAYERS |= AUGMENTATION
 
 
 def _two(*makes: Callable[[Any, Any], Any]) -> list[Case]:

@@ -123,7 +123,7 @@ def look_at(name: str, case: Case) -> Row:
     with watched() as used:
         for method_name, method in example_methods(value.numpy()).items():
             _, record = explain_batch(graph, method, question)
-            used.update(["looked through"] if record.looked_through else [])
+            used.update(["looked through"] if any(record.finals) else [])
             if any(not path.startswith("before") for path in record.negative_inputs):
                 warns.add(method_name)
     return Row(name, frozenset(used), frozenset(warns))
@@ -142,7 +142,7 @@ def made_of(row: Row) -> str:
         return "looked through at the end"
     if row.name == "Embedding":
         return "sum over the features"
-    return "winner" if "MaxPooling" in row.name else "moved values"
+    return "winner" if "Max" in row.name or row.name == "keras.ops.max" else "moved values"
 
 
 def cell(row: Row, method: Method) -> str:

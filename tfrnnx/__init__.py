@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tfrnnx import data, errors, layers, primitives
 from tfrnnx.data import datasets
 from tfrnnx.explaining.batches import explain
+from tfrnnx.explaining.default import default_method
 from tfrnnx.explaining.explainer import Explainer
 from tfrnnx.explaining.explanation import Explanation
 from tfrnnx.explaining.ledger import Ledger
@@ -59,6 +60,7 @@ __all__ = [
     "cell_handlers",
     "data",
     "datasets",
+    "default_method",
     "engines",
     "errors",
     "explain",

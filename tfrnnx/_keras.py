@@ -110,6 +110,15 @@ def is_of_keras(thing: Any) -> bool:
     return thing.__module__.startswith("keras.")
 
 
+def makes_masks(layer: Any) -> bool:
+    """Return whether a layer makes masks of the values that it reads.
+
+    The module of `compute_mask`: layers of Keras that do are `Embedding`, of tokens, and `Masking`.
+    """
+    own = not type(layer).compute_mask.__module__.startswith("keras.")
+    return own or isinstance(layer, keras.layers.Masking)
+
+
 @contextmanager
 def unused(model: keras.layers.Layer) -> Iterator[None]:
     """Have what is inside leave no trace in the layers of a model or layer that it calls.

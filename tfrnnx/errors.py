@@ -98,7 +98,11 @@ class NegativeInputWarning(TfrnnxWarning):
 
 
 class LogitWarning(TfrnnxWarning):
-    """A final softmax or sigmoid was looked through: what is explained is the logit."""
+    """What is explained is the logit before a final softmax or sigmoid; or the output as it is."""
+
+
+class AbsorbedWarning(TfrnnxWarning):
+    """Less than half of the score arrives at the input: biases and stabilizers take the rest."""
 
 
 class PluginWarning(TfrnnxWarning):

@@ -111,7 +111,7 @@ def _explain() -> None:
     model = load_model(FLAGS.model)
     explainers = {
         name: Explainer(model, name, **parameters)
-        for name, parameters in method_parameters(FLAGS.method).items()
+        for name, parameters in method_parameters(FLAGS.method, lambda: model).items()
     }
     some = next(iter(explainers.values()))
     x, labels, items, box = _given(some.input_specs)
@@ -152,7 +152,7 @@ def _explain_shards() -> None:
         )
     engine, shards = chosen_engine(), find_shards(FLAGS.shards)
     limit_threads(THREADS)
-    methods = method_parameters(FLAGS.method)
+    methods = method_parameters(FLAGS.method, lambda: load_model(FLAGS.model))
     with explaining_shards(
         FLAGS.model,
         shards,

@@ -11,7 +11,7 @@ from tfrnnx.errors import ConfigError
 from tfrnnx.explaining.arrays import Nested
 from tfrnnx.explaining.question import Question
 from tfrnnx.explaining.start import Start, start_of
-from tfrnnx.handlers import run_model
+from tfrnnx.handlers import Graph, Whole, run_model
 from tfrnnx.primitives.scope import Record, Sample, Source, explaining
 from tfrnnx.propagation.methods import Method
 
@@ -27,6 +27,7 @@ class Result(NamedTuple):
         start: what the backward pass started with, (batch,).
         taken: what the maps of each layer took, see `tfrnnx.Ledger`.
         initial_states: what arrived at the states that recurrent layers start from, (batch,).
+        arrived: the sum of the relevance at all inputs, (batch,).
         size: the sum of the relevance's absolute values, (batch,): NaN or Inf if one of them is.
         finite: whether all outputs are, a bool.
     """
@@ -38,6 +39,7 @@ class Result(NamedTuple):
     start: tf.Tensor
     taken: dict[str, list[tf.Tensor]]
     initial_states: dict[str, tf.Tensor]
+    arrived: tf.Tensor
     size: tf.Tensor
     finite: tf.Tensor
 
@@ -54,7 +56,7 @@ class Pass(NamedTuple):
 
 
 def explain_batch(
-    graph: keras.Model,
+    graph: Graph,
     method: Method,
     question: Question,
     *,
@@ -81,14 +83,14 @@ def explain_batch(
         there = replace(question, classes=question.classes._replace(index=start.target))
         relevance = _sampled(graph, method, there, first.record.made_at_x)
         nothing = tf.zeros_like(start.score)
-        checks = _size(relevance), _finite(first.outputs)
+        checks = nothing, _size(relevance), _finite(first.outputs)
         result = Result(relevance, first.outputs, start.target, {}, nothing, {}, {}, *checks)
         return result, first.record
     return _backward(first, method, start, question.inputs, layers), first.record
 
 
 def forward(
-    graph: keras.Model,
+    graph: Graph,
     method: Method,
     question: Question,
     batch: tf.Tensor | None = None,
@@ -101,8 +103,8 @@ def forward(
         explaining(method, tape, batch, sample, at_x) as record,
     ):
         points = []
-        inputs = zip(question.inputs, question.masks, strict=True)
-        for number, (x, mask) in enumerate(inputs):
+        given = zip(question.inputs, question.masks, strict=True)
+        for number, (x, mask) in enumerate(given):
             if tf.as_dtype(x.dtype).is_floating and number not in question.tokens:
                 x = record.enter(x, number, Source.BOX)
             else:
@@ -111,7 +113,8 @@ def forward(
             if mask is not None:
                 record.given_masks.append(mask)
             points.append(x)
-        outputs = run_model(graph, keras.tree.pack_sequence_as(graph.input, points))
+        inputs = keras.tree.pack_sequence_as(graph.input, points)
+        outputs = graph.run(inputs) if isinstance(graph, Whole) else run_model(graph, inputs)
         outputs = record.look_through(outputs)
     return Pass(record, outputs, tape)
 
@@ -159,19 +162,21 @@ def _backward(
             path: tf.add_n([tf.reduce_sum(tf.reshape(v, [record.batch, -1]), 1) for v in values])
             for path, values in got["states"].items()
         },
+        _by_input(relevance),
         _size(relevance),
         _finite(run.outputs),
     )
 
 
+def _by_input(relevance: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Return the sum of every sample, over all inputs."""
+    parts = [tf.reduce_sum(r, list(range(1, r.shape.rank))) for r in relevance]
+    return tf.add_n([tf.cast(part, tf.float64) for part in parts])
+
+
 def _size(relevance: Sequence[tf.Tensor]) -> tf.Tensor:
     """Return the sum of absolute values of every sample."""
-    return tf.add_n(
-        [
-            tf.reduce_sum(tf.abs(tf.cast(r, tf.float64)), list(range(1, r.shape.rank)))
-            for r in relevance
-        ]
-    )
+    return _by_input([tf.abs(r) for r in relevance])
 
 
 def _finite(outputs: Nested[tf.Tensor]) -> tf.Tensor:
@@ -211,7 +216,7 @@ def _relevance(
 
 
 def _sampled(
-    graph: keras.Model, method: Method, question: Question, at_x: Sequence[Any]
+    graph: Graph, method: Method, question: Question, at_x: Sequence[Any]
 ) -> list[tf.Tensor]:
     """Return the sum over the sampler's points, one after the other; masks are those at x."""
     sampler = method.sampler

@@ -22,6 +22,7 @@ from tfrnnx.explaining import guard
 from tfrnnx.explaining.arrays import Inputs, Nested
 from tfrnnx.explaining.backward import Result, explain_batch
 from tfrnnx.explaining.compiled import Compiled, Found
+from tfrnnx.explaining.default import AUTO, default_method
 from tfrnnx.explaining.explanation import Explanation
 from tfrnnx.explaining.inputs import Checked, InputSpec
 from tfrnnx.explaining.ledger import Ledger
@@ -36,7 +37,7 @@ from tfrnnx.explaining.targets import (
     form_of,
     output_names,
 )
-from tfrnnx.handlers import functional
+from tfrnnx.handlers import Graph, Whole, functional
 from tfrnnx.propagation.methods import Method, get_method
 
 MOST_FORMS = 8  # of targets and masks, such as of callables, for which what is traced is kept
@@ -53,7 +54,8 @@ class Explainer:
     Args:
         model: a functional, sequential or subclassed `keras.Model` of layers that can be
             explained. A softmax or sigmoid at its end is looked through.
-        method: the name of a method ("dtd", "lrp_epsilon", "sa", ...), or a `Method`.
+        method: the name of a method ("dtd", "lrp_epsilon", "sa", ...), or a `Method`; "auto": the
+            one that fits the model, see `tfrnnx.default_method`.
         layers: names of layers at whose outputs relevance is returned too; those of a nested
             model with its name before them, "encoder/dense".
         ledger: account for all relevance, see `tfrnnx.Ledger`; relevance methods only.
@@ -78,6 +80,8 @@ class Explainer:
         NegativeInputWarning: once, where the method's rules assume activations >= 0 and a layer's
             input can be negative.
         LogitWarning: once, where a final softmax or sigmoid is looked through.
+        AbsorbedWarning: once, where less than half of the score arrives at the input, and no ledger
+            says what took it.
         UnstableWarning: once, where relevance grew past a thousandfold of its start.
 
     Example:
@@ -88,7 +92,7 @@ class Explainer:
     def __init__(
         self,
         model: keras.Model,
-        method: str | Method = "dtd",
+        method: str | Method = AUTO,
         *,
         layers: Sequence[str] = (),
         ledger: bool = False,
@@ -97,7 +101,7 @@ class Explainer:
         **parameters: Any,
     ) -> None:
         self.model = model
-        self.method = get_method(method, **parameters)
+        self.method = get_method(default_method(model) if method == AUTO else method, **parameters)
         if ledger and not self.method.propagates_relevance:
             raise ConfigError(
                 "Expected a method that propagates relevance, such as lrp_epsilon, for a ledger. "
@@ -113,13 +117,42 @@ class Explainer:
         self.layers = tuple(layers)
         self.ledger = ledger
         self.jit_compile = jit_compile
-        self._graph = functional(model)
-        self._inputs = InputSpec(self._graph, self.method)
         self._unverified = verify
         self._stable = self.method.propagates_relevance
+        self._absorbs = self._stable and self.method.bias == "absorb" and not ledger
         self._functions: dict[tuple[Form, tuple[bool, ...]], Compiled] = {}
         self._lock = threading.Lock()
+        try:
+            self._set_graph(functional(model))
+        except UnsupportedLayerError as error:
+            self._set_graph(self._whole(error))
+            tell(
+                f"{model.__class__.__name__} {model.name!r} is explained by its own call, and its "
+                f"output as it is, for a handler is missing. {error}",
+                LogitWarning,
+            )
+
+    def _set_graph(self, graph: Graph) -> None:
+        self._graph = graph
+        self._functions.clear()
+        self._inputs = InputSpec(graph, self.method)
         self._trace()
+
+    def _whole(self, error: UnsupportedLayerError) -> Whole:
+        """Return the model without its layers, if this method can do without handlers.
+
+        Raises:
+            UnsupportedLayerError: the error, or one that says why not.
+        """
+        if not self.method.is_plain_gradient or self.layers or not _is_built(self.model):
+            raise error
+        whole = Whole(self.model)
+        if self.method.sampler is not None and whole.makes_masks:
+            raise UnsupportedLayerError(
+                f"Expected handlers of all layers where masks are made of the values of x, for the "
+                f"mask of x holds at all points of {self.method.name!r}. {error}"
+            ) from error
+        return whole
 
     @property
     def input_specs(self) -> list[tf.TensorSpec]:
@@ -149,18 +182,22 @@ class Explainer:
                 a mask.
             target: None for the predicted class, an int, or ints (batch,); a `Target` for time
                 steps, one of several outputs or a contrast; or a callable from the model's
-                outputs (logits) to one float a sample.
+                outputs (logits) to one float a sample. "all": every class.
             mask: of the steps to read, bool (batch, steps); for several inputs a list or dict.
 
         Returns:
-            A tensor of x's shape, as nested as x; ragged where x is.
+            A tensor of x's shape, as nested as x; ragged where x is. Of all classes, with an axis
+            of them behind the batch.
 
         Raises:
             InputError: naming what was expected of x or target and what was received. Tensors of
                 a surrounding `tf.function` have no values yet: `tf.errors.InvalidArgumentError`
                 when it runs.
         """
-        _, relevance = self._run(self.check(x, target, mask=mask))
+        question = self.check(x, target, mask=mask)
+        if question.form.each:
+            return self.answer(question, x).relevance
+        _, relevance = self._run(question)
         return self._inputs.like(x, relevance)
 
     def explain(
@@ -234,6 +271,8 @@ class Explainer:
                 "values are known. Received: tensors without values; call the explainer itself, "
                 "for relevance alone"
             )
+        if question.form.each:
+            return self._answer_each(question, x)
         result, relevance = self._run(question)
         return Explanation(
             self._inputs.like(x, relevance),
@@ -244,6 +283,27 @@ class Explainer:
             x,
             self._inputs.like(x, self._inputs.kinds),
         )
+
+    def _answer_each(self, question: Question, x: Inputs) -> Explanation[tf.Tensor]:
+        """Explain every class, one after the other."""
+        if self.ledger:
+            raise InputError(
+                'Expected one class a sample beside a ledger. Received: target="all"; ask for one '
+                "class after the other"
+            )
+        form = question.form._replace(each=False)
+        parts = [
+            self.answer(
+                replace(question, form=form, classes=question.classes._replace(index=np.int32(c))),
+                x,
+            )
+            for c in range(classes_of(form, self._graph))
+        ]
+        found = [(part.relevance, part.target, part.layers) for part in parts]
+        relevance, target, layers = keras.tree.map_structure(
+            lambda *each: tf.stack(each, 1), *found
+        )
+        return replace(parts[0], relevance=relevance, target=target, layers=layers)
 
     def _run(self, question: Question) -> tuple[Result, list[tf.Tensor | tf.RaggedTensor]]:
         """Return what the model's run gives, and the relevance of each input, ragged as it is."""
@@ -289,6 +349,8 @@ class Explainer:
             guard.refuse_relevance(self._graph, self.method, asked)
         if self._unverified and size.size:
             self._verify(asked, result, compiled)
+        if self._absorbs:
+            self._absorbs = not guard.tell_absorbed(self.method, result)
         if self._stable and (size > guard.UNSTABLE * np.abs(result.start)).any():
             self._stable = not guard.tell_unstable(self._graph, self.method, asked, result)
 
@@ -316,12 +378,13 @@ class Explainer:
         except InputError:
             # Of outputs that need a target of their own, the first, to find what is unsupported.
             shape = outputs[0].shape
-            form = Form(steps=len(shape) == 3) if len(shape) in (1, 2, 3) else None
-        if form is None or not all(tf.as_dtype(x.dtype).is_floating for x in outputs):
+            form = Form(steps=len(shape) == 3)
+            if len(shape) not in (1, 2, 3) or shape[-1] is None:
+                form = Form(score=_total)
+        if not all(tf.as_dtype(x.dtype).is_floating for x in outputs):
             shapes = ", ".join(f"{tuple(x.shape)} of {x.dtype}" for x in outputs)
             raise UnsupportedLayerError(
-                "Expected a keras.Model of one or several outputs of floats, (batch, classes) or "
-                f"(batch, steps, classes). Received: {shapes}"
+                f"Expected a keras.Model of one or several outputs of floats. Received: {shapes}"
             )
         found = self._compiled(form, (False,) * len(self._inputs.specs)).found
         self._inputs.vocabularies.update(found.vocabularies)
@@ -360,3 +423,13 @@ class Explainer:
                 "is looked through: what is explained is the logit before it.",
                 LogitWarning,
             )
+
+
+def _is_built(model: Any) -> bool:
+    return isinstance(model, keras.Model) and model.built
+
+
+def _total(outputs: Any) -> tf.Tensor:
+    """A number of every sample, whatever the outputs are."""
+    output = keras.tree.flatten(outputs)[0]
+    return tf.reduce_sum(output, list(range(1, output.shape.rank)))

@@ -24,7 +24,8 @@ class Explanation(Generic[Array]):
         logits: the model's output, a final softmax or sigmoid looked through; (batch, classes) of
             a classifier.
         target: the explained class of every sample, int32 (batch,); -1 where a callable is
-            explained.
+            explained. Where all classes are: (batch, classes), and the relevance of inputs and
+            layers has this axis behind the batch, too.
         layers: relevance at the output of each layer that was asked for, in the output's shape; a
             list for a layer that is used more than once, or has several outputs.
         ledger: where all relevance went, if that was asked for.

@@ -9,11 +9,17 @@ import numpy as np
 import tensorflow as tf
 
 from tfrnnx import _keras
-from tfrnnx.errors import MismatchError, NotFiniteError, UnstableWarning, tell
+from tfrnnx.errors import (
+    AbsorbedWarning,
+    MismatchError,
+    NotFiniteError,
+    UnstableWarning,
+    tell,
+)
 from tfrnnx.explaining.backward import Result, explain_batch, forward
 from tfrnnx.explaining.compiled import Compiled
 from tfrnnx.explaining.question import Question
-from tfrnnx.handlers import call_model, functional
+from tfrnnx.handlers import Graph, Whole, call_model, functional
 from tfrnnx.propagation.methods import Method, get_method
 
 # How far outputs may lie apart, as a part of the greatest, by the least precise dtype that the
@@ -27,7 +33,7 @@ Outputs = dict[str, list[np.ndarray]]  # of layers, by their paths
 
 def require_same(
     model: keras.Model,
-    graph: keras.Model,
+    graph: Graph,
     method: Method,
     question: Question,
     outputs: Sequence[tf.Tensor],
@@ -55,7 +61,7 @@ def require_same(
     for mine, theirs in zip(ours, own, strict=True):
         if not close(mine, theirs, tolerance):
             raise MismatchError(
-                f"Expected to explain what {type(model).__name__} {model.name!r} computes. "
+                f"Expected to explain what {model.__class__.__name__} {model.name!r} computes. "
                 f"Received: {_first_difference(graph, method, question, tolerance)} "
                 f"(outputs differ by {_distance(mine, theirs):.3g}, the greatest of the model's is "
                 f"{np.abs(theirs).max():.3g}); write a handler that computes what it does, see "
@@ -82,10 +88,10 @@ def _distance(mine: np.ndarray, theirs: np.ndarray) -> float:
     return float(np.abs(mine.astype("float64") - theirs.astype("float64")).max())
 
 
-def _first_difference(
-    graph: keras.Model, method: Method, question: Question, tolerance: float
-) -> str:
+def _first_difference(graph: Graph, method: Method, question: Question, tolerance: float) -> str:
     """Say of which layer the outputs differ first."""
+    if isinstance(graph, Whole):
+        return "another output, of the same call: what it computes changes from call to call"
     ours = _explained_layers(graph, method, question)
     for path, theirs in own_layers(graph, _nested(graph, question)):
         mine = ours.get(path, [])
@@ -96,7 +102,7 @@ def _first_difference(
     return "outputs that its layers, called one by one, do not have"
 
 
-def _explained_layers(graph: keras.Model, method: Method, question: Question) -> Outputs:
+def _explained_layers(graph: Graph, method: Method, question: Question) -> Outputs:
     record = forward(graph, method, question).record
     return {path: _arrays(outputs) for path, outputs in record.outputs.items()}
 
@@ -132,17 +138,17 @@ def _arrays(outputs: Any) -> list[np.ndarray]:
     ]
 
 
-def _nested(graph: keras.Model, question: Question) -> Any:
+def _nested(graph: Graph, question: Question) -> Any:
     return keras.tree.pack_sequence_as(graph.input, list(question.inputs))
 
 
-def refuse_outputs(model: keras.Model, graph: keras.Model, question: Question) -> NoReturn:
+def refuse_outputs(model: keras.Model, graph: Graph, question: Question) -> NoReturn:
     """Raise the error for outputs that are not finite.
 
     Raises:
         NotFiniteError: naming the first layer with weights or outputs that are not finite.
     """
-    expected = f"Expected finite outputs of {type(model).__name__} {model.name!r}. Received:"
+    expected = f"Expected finite outputs of {model.__class__.__name__} {model.name!r}. Received:"
     for weight in model.weights:
         value = weight.numpy()
         if value.dtype.kind == "f" and not np.isfinite(value).all():
@@ -150,7 +156,8 @@ def refuse_outputs(model: keras.Model, graph: keras.Model, question: Question) -
             raise NotFiniteError(
                 f"{expected} NaN or Inf in {name!r} of layer {layer!r}; train the model anew"
             )
-    for path, outputs in own_layers(graph, _nested(graph, question)):
+    layers = [] if isinstance(graph, Whole) else own_layers(graph, _nested(graph, question))
+    for path, outputs in layers:
         if not all(np.isfinite(x).all() for x in outputs):
             raise NotFiniteError(
                 f"{expected} NaN or Inf, first in the output of layer {path!r}; look at what it "
@@ -159,14 +166,14 @@ def refuse_outputs(model: keras.Model, graph: keras.Model, question: Question) -
     raise NotFiniteError(f"{expected} NaN or Inf; look at x and at the mask")
 
 
-def refuse_relevance(graph: keras.Model, method: Method, question: Question) -> NoReturn:
+def refuse_relevance(graph: Graph, method: Method, question: Question) -> NoReturn:
     """Raise the error for relevance that is not finite, of outputs that are.
 
     Raises:
         NotFiniteError: naming the layer that makes it so, and the rule that it follows.
     """
     layer = None  # the last one whose outputs got finite numbers
-    if method.sampler is None:
+    if method.sampler is None and not isinstance(graph, Whole):
         paths = list(forward(graph, method, question).record.outputs)
         result, _ = explain_batch(graph, method, question, layers=paths)
         for path in reversed(paths):
@@ -203,7 +210,26 @@ def growth(result: Result) -> np.ndarray:
     return np.divide(size, start, out=np.zeros_like(size), where=start > 0)
 
 
-def tell_unstable(graph: keras.Model, method: Method, question: Question, result: Result) -> bool:
+def tell_absorbed(method: Method, result: Result) -> bool:
+    """Warn where less than half of the score arrives at the input; return whether it does.
+
+    Warns:
+        AbsorbedWarning: naming what shows where it went, and what spreads it.
+    """
+    start = np.asarray(result.start, "float64")
+    whole = np.abs(start).sum()
+    arrived = (np.asarray(result.arrived) * np.sign(start)).sum()
+    if not whole or arrived >= whole / 2:
+        return False
+    tell(
+        f"{arrived / whole:.0%} of the score arrives at the input under {method.name!r}; biases "
+        'and stabilizers take the rest. ledger=True says which, bias="distribute" spreads it.',
+        AbsorbedWarning,
+    )
+    return True
+
+
+def tell_unstable(graph: Graph, method: Method, question: Question, result: Result) -> bool:
     """Warn where relevance grew past a thousandfold of its start; return whether it did.
 
     Warns:

@@ -14,6 +14,7 @@ from tfrnnx.errors import InputError, UnsupportedLayerError
 from tfrnnx.explaining.arrays import Inputs, Kind, Tensor
 from tfrnnx.explaining.question import Question
 from tfrnnx.explaining.targets import PREDICTED, Classes
+from tfrnnx.handlers import Graph
 from tfrnnx.propagation.methods import Method
 
 
@@ -46,7 +47,7 @@ class InputSpec:
         vocabularies: how many tokens there are, by the number of the input.
     """
 
-    def __init__(self, graph: keras.Model, method: Method) -> None:
+    def __init__(self, graph: Graph, method: Method) -> None:
         inputs = graph.inputs
         self.specs = [tf.TensorSpec(x.shape, x.dtype) for x in inputs]
         self.names = [_keras.operation_of(x).name for x in inputs]
@@ -269,7 +270,7 @@ def _for_every_sample(classes: Classes, x: tf.Tensor) -> Classes:
     )
 
 
-def token_inputs(graph: keras.Model) -> frozenset[int]:
+def token_inputs(graph: Graph) -> frozenset[int]:
     """Return the numbers of the inputs that an Embedding layer reads, also in models inside."""
     numbers = {id(x): number for number, x in enumerate(graph.inputs)}
     found = set()

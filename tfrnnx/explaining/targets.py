@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias, TypeGuard
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeGuard
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from tfrnnx.errors import InputError
+from tfrnnx.handlers import Graph
 
+ALL = "all"  # in the place of a class: every one of them, one after the other
 PREDICTED = -1  # in the place of a class: the one that the model predicts
 
 # An int for all samples or one for each, as a user may give it.
@@ -24,7 +25,8 @@ class Target:
     """One number for every sample of what a model puts out.
 
     Attributes:
-        index: the class: None for the predicted one of each sample, an int, or ints (batch,).
+        index: the class: None for the predicted one of each sample, an int, or ints (batch,);
+            "all" for every class, whose relevance then stands on an axis behind the batch.
         contrast: another class, an int or ints (batch,): what speaks for `index` and against it,
             logit[index] - logit[contrast].
         step: of outputs (batch, steps, classes): which time step, an int or ints (batch,);
@@ -36,14 +38,14 @@ class Target:
         >>> tfrnnx.explain(tagger, x, "lrp_epsilon", tfrnnx.Target(7, step=-1, output="tags"))
     """
 
-    index: Ints | None = None
+    index: Ints | Literal["all"] | None = None
     contrast: Ints | None = None
     step: Ints | None = None
     output: int | str | None = None
 
 
 # What of a model's outputs to explain, as a user may give it.
-AnyTarget: TypeAlias = Target | Ints | Score | None
+AnyTarget: TypeAlias = Target | Ints | Literal["all"] | Score | None
 
 
 class Form(NamedTuple):
@@ -54,12 +56,14 @@ class Form(NamedTuple):
         steps: whether there is a time step.
         contrasts: whether there is a contrast.
         score: the callable, if the target is one.
+        each: whether every class is explained.
     """
 
     output: int = 0
     steps: bool = False
     contrasts: bool = False
     score: Score | None = None
+    each: bool = False
 
 
 class Classes(NamedTuple):
@@ -83,7 +87,7 @@ class Classes(NamedTuple):
         return Classes(*(value[part] if _is_each(value) else value for value in self))
 
 
-def check_target(target: AnyTarget, model: keras.Model) -> tuple[Form, Classes]:
+def check_target(target: AnyTarget, model: Graph) -> tuple[Form, Classes]:
     """Return the form of a target, and its ints, for however many samples they are.
 
     Raises:
@@ -91,7 +95,7 @@ def check_target(target: AnyTarget, model: keras.Model) -> tuple[Form, Classes]:
             ints that are none or out of their range.
     """
     form, given = form_of(target, model)
-    values = (given.index, given.contrast, given.step)
+    values = (None if form.each else given.index, given.contrast, given.step)
     if all(value is None for value in values):
         return form, Classes()
     ranges = zip(_NAMES, values, _ranges(form, model), strict=True)
@@ -99,7 +103,12 @@ def check_target(target: AnyTarget, model: keras.Model) -> tuple[Form, Classes]:
 
 
 def check_length(
-    form: Form, classes: Classes, samples: int | None, model: keras.Model, *, more: bool = False
+    form: Form,
+    classes: Classes,
+    samples: int | None,
+    model: Graph,
+    *,
+    more: bool = False,
 ) -> None:
     """Check that there is a target for every sample.
 
@@ -122,7 +131,7 @@ def check_length(
         raise InputError(f"{expected} Received: shape ({count},) for {least}{samples} samples")
 
 
-def form_of(target: AnyTarget, model: keras.Model) -> tuple[Form, Target]:
+def form_of(target: AnyTarget, model: Graph) -> tuple[Form, Target]:
     """Return the form of a target, and the target with all its parts.
 
     Raises:
@@ -133,7 +142,10 @@ def form_of(target: AnyTarget, model: keras.Model) -> tuple[Form, Target]:
     if not isinstance(target, Target):
         target = Target(target)
     form = Form(
-        _output_number(target.output, model), target.step is not None, target.contrast is not None
+        _output_number(target.output, model),
+        target.step is not None,
+        target.contrast is not None,
+        each=isinstance(target.index, str) and target.index == ALL,
     )
     shape = model.outputs[form.output].shape
     if len(shape) not in (1, 2, 3) or (len(shape) > 1 and shape[-1] is None):
@@ -149,14 +161,14 @@ def form_of(target: AnyTarget, model: keras.Model) -> tuple[Form, Target]:
     return form, target
 
 
-def output_names(model: keras.Model) -> list[str]:
+def output_names(model: Graph) -> list[str]:
     """Return the names of a model's outputs: their keys where they are a dict."""
     if isinstance(model.output, dict):
         return sorted(model.output)  # as they are flattened
     return list(model.output_names)
 
 
-def _output_number(output: int | str | None, model: keras.Model) -> int:
+def _output_number(output: int | str | None, model: Graph) -> int:
     names = output_names(model)
     count = len(names)
     if output is None and count == 1:
@@ -171,7 +183,7 @@ def _output_number(output: int | str | None, model: keras.Model) -> int:
     )
 
 
-def classes_of(form: Form, model: keras.Model) -> int:
+def classes_of(form: Form, model: Graph) -> int:
     """Return how many classes the output has."""
     shape = model.outputs[form.output].shape
     return 1 if len(shape) == 1 else int(shape[-1])
@@ -180,7 +192,7 @@ def classes_of(form: Form, model: keras.Model) -> int:
 _NAMES = ("target", "contrast", "step")
 
 
-def _ranges(form: Form, model: keras.Model) -> tuple[range, range, range]:
+def _ranges(form: Form, model: Graph) -> tuple[range, range, range]:
     """Return what each of the classes may be."""
     classes = range(1 if form.score is not None else classes_of(form, model))
     steps = model.outputs[form.output].shape[1] if form.steps else None
@@ -189,9 +201,11 @@ def _ranges(form: Form, model: keras.Model) -> tuple[range, range, range]:
 
 def _expected(name: str, allowed: range) -> str:
     none = "None, " if name == "target" else ""
+    # Exported endpoints take ints alone.
+    every = ', or "all"' if name == "target" and tf.executing_eagerly() else ""
     return (
         f"Expected {name} to be {none}an int in [{allowed[0]}, {allowed[-1]}], or one such int a "
-        "sample."
+        f"sample{every}."
     )
 
 

@@ -28,9 +28,12 @@ from tfrnnx.handlers.registry import (
     supported_layers,
     supported_operations,
 )
+from tfrnnx.handlers.whole import Graph, Whole
 
 __all__ = [
+    "Graph",
     "Stepper",
+    "Whole",
     "activation_handlers",
     "activations",
     "arithmetic",

@@ -56,10 +56,10 @@ def _run_layer(layer: Any, path: str, args: tuple, kwargs: dict[str, Any]) -> An
                     record.note(x, mask=its)
             outputs = run_model(layer, inputs, f"{path}/")
         else:
-            handler = handler_of(layer)
             if _any(mask) and "mask" not in _keras.argument_names(layer):
                 handed["mask"] = mask  # which such layers read off their inputs
             with running(path, inputs) as inner:
+                handler = handler_of(layer)
                 accepted = _accepted(layer, handler, kwargs, handed)
                 outputs = handler.run(layer, *args, **accepted)
             _mark(layer, handler, inner, inputs, outputs)
@@ -234,7 +234,7 @@ def _takes_keywords(model: keras.Model) -> bool:
 
 def _symbolic(model: keras.Model) -> keras.Model:
     def read() -> keras.Model:
-        inputs, by_keyword = _symbolic_inputs(model)
+        inputs, by_keyword = symbolic_inputs(model)
         return symbolically(
             model,
             lambda call: keras.Model(inputs, call(**inputs) if by_keyword else call(inputs)),
@@ -245,7 +245,7 @@ def _symbolic(model: keras.Model) -> keras.Model:
     return graph
 
 
-def _symbolic_inputs(model: keras.Model) -> tuple[Any, bool]:
+def symbolic_inputs(model: keras.Model) -> tuple[Any, bool]:
     """Return symbolic tensors as a model takes them, and whether each has a keyword of its own."""
     if getattr(model, "inputs", None):
         return keras.tree.map_structure(

@@ -1,5 +1,6 @@
 """Which handler runs each kind of layer, cell and activation while a model is explained."""
 
+import difflib
 import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ import tensorflow as tf
 from tfrnnx import _keras
 from tfrnnx.errors import UnsupportedLayerError
 from tfrnnx.layers import ExplainableLayer
+from tfrnnx.primitives.scope import scope
 from tfrnnx.registry import Registry
 
 
@@ -200,12 +202,21 @@ def _run_itself(layer: ExplainableLayer, x: Any, *args: Any, **kwargs: Any) -> A
 
 
 def unsupported(layer: Any, why: str = "") -> UnsupportedLayerError:
-    """Return the error for a layer that cannot be explained."""
-    name = getattr(layer, "name", "?")
-    kind = "layer" if isinstance(layer, keras.layers.Layer) else "operation"
+    """Return the error for a layer, cell or operation that cannot be explained.
+
+    Args:
+        layer: that cannot.
+        why: what of it, such as " with data_format='channels_first'"; empty: its class.
+    """
+    name, kind = str(getattr(layer, "name", "?")), type(layer).__name__
+    active = scope()
+    if active is not None and active.layer.rpartition("/")[2] == name:
+        name = active.layer
+    what = "layer" if isinstance(layer, keras.layers.Layer) else "operation"
+    advice = f"tfrnnx.layer_handlers.register({kind}) teaches it, see docs/extending.md"
+    closest = difflib.get_close_matches(kind, supported_layers(), 1, 0.0)[0]
+    if not why:
+        advice = f"the closest that can is {closest}; {advice}"
     return UnsupportedLayerError(
-        f"Expected layers that can be explained: {', '.join(supported_layers())}, and operations "
-        "of keras.ops (others need a handler, see tfrnnx.layer_handlers and "
-        "tfrnnx.cell_handlers). Received: "
-        f"{kind} {name!r} of class {type(layer).__name__}{why}"
+        f"The {what} {name!r} of class {kind}{why} cannot be explained: {advice}"
     )

@@ -147,6 +147,11 @@ class Method:
         return self.gradient or "gradient"
 
     @property
+    def is_plain_gradient(self) -> bool:
+        """Whether it reads gradients as they are, at one or several points."""
+        return self.relu == "gradient"
+
+    @property
     def box(self) -> tuple[float, float] | None:
         """(low, high) that x must lie in, or None."""
         return None if self.rules is None else self.rules.box

@@ -9,12 +9,13 @@ import tensorflow as tf
 
 from tfrnnx import _keras
 from tfrnnx.errors import OutputError
+from tfrnnx.explaining.default import AUTO, default_method
 from tfrnnx.explaining.explainer import Explainer
 from tfrnnx.explaining.targets import Ints, Target, output_names
 from tfrnnx.handlers import functional
 from tfrnnx.storage.files import atomic
 
-DEFAULT_METHODS = ("sa", "gb", "dtd")
+DEFAULT_METHODS = ("sa", "gb", AUTO)
 
 # What endpoints take: the input, or of several a dict by their names.
 _X: TypeAlias = tf.Tensor | dict[str, tf.Tensor]
@@ -46,7 +47,7 @@ def export(
     Args:
         model: as for `tfrnnx.Explainer`.
         path: the folder to write; one that is there is replaced at once.
-        methods: names of methods.
+        methods: names of methods; "auto" is the one that fits the model.
         **parameters: of a method, by its name, such as `dtd={"low": 0.0}`.
 
     Raises:
@@ -62,7 +63,8 @@ def export(
     module = tf.Module()
     # Endpoints read the variables themselves: what is saved are the weights as they are now.
     module.model_variables = [variable.value for variable in model.variables]
-    explainers = {name: Explainer(model, name, **parameters.get(name, {})) for name in methods}
+    names = [default_method(model) if name == AUTO else name for name in methods]
+    explainers = {name: Explainer(model, name, **parameters.get(name, {})) for name in names}
     graph = functional(model)
     x = _input_specs(graph)
 

@@ -142,8 +142,8 @@ def made_of(row: Row) -> str:
         return "looked through at the end"
     if row.name == "Embedding":
         return "sum over the features"
-    wins = "MaxPooling" in row.name or row.name in ("Maximum", "Minimum")
-    return "winner" if wins else "moved values"
+    wins = ("MaxPooling", "Maximum", "Minimum", "keras.ops.max")
+    return "winner" if any(name in row.name for name in wins) else "moved values"
 
 
 def cell(row: Row, method: Method) -> str:

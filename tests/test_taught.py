@@ -191,7 +191,14 @@ class Twice(keras.layers.Layer):
 
 
 class TwiceOver(Twice):
-    pass
+    """What its parent's handler does not know."""
+
+    def call(self, x):
+        return tf.add(super().call(x), 0)
+
+
+class TwiceAsWell(Twice):
+    """What its parent is."""
 
 
 def test_a_layer_is_taught_alone_and_once():
@@ -202,7 +209,10 @@ def test_a_layer_is_taught_alone_and_once():
     with pytest.raises(UnsupportedLayerError, match="layer_handlers.*TwiceOver"):
         tfrnnx.Explainer(model, "gradient")
     model = sequence_model(
-        Twice(), keras.layers.Flatten(), keras.layers.Dense(2, use_bias=False), dtype="float32"
+        TwiceAsWell(),
+        keras.layers.Flatten(),
+        keras.layers.Dense(2, use_bias=False),
+        dtype="float32",
     )
     x = X.astype("float32")
     explained = tfrnnx.Explainer(model, "lrp_0").explain(x, TARGETS)

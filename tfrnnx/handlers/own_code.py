@@ -90,9 +90,9 @@ def symbolically(layer: Any, make: Callable[[Callable[..., Any]], Any]) -> Any:
             made = make(call)
     except Exception as error:  # whatever a call that is made of something else raises
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise unsupported(
-            layer, f", whose call does not only call layers and operations of keras.ops: {reason}"
-        ) from error
+        kind = "keras.Model" if isinstance(layer, keras.Model) else "layer"
+        why = f", a {kind} whose call does not only call layers and operations of keras.ops"
+        raise unsupported(layer, f"{why}: {reason}") from error
     if assigned.state_mapping:
         raise unsupported(layer, ", whose call assigns to variables")
     for inner in _keras.layers_beside_constants(made):

@@ -207,7 +207,7 @@ def test_a_layer_is_taught_alone_and_once():
         tfrnnx.layer_handlers.register(Twice)
     model = sequence_model(TwiceOver(), keras.layers.Flatten(), keras.layers.Dense(2))
     with pytest.raises(UnsupportedLayerError, match="layer_handlers.*TwiceOver"):
-        tfrnnx.Explainer(model, "gradient")
+        tfrnnx.Explainer(model, "lrp_0")
     model = sequence_model(
         TwiceAsWell(),
         keras.layers.Flatten(),

@@ -65,7 +65,7 @@ def _of_class(
         steps = tf.shape(output)[1]
         inside = (step >= -steps) & (step < steps)
         expected = (
-            "Expected step to be one of the output's steps; negative ones count from the end."
+            "Expected step to be below the number of steps, or to count from the end."
         )
         with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(inside), [expected])]):
             step = step % steps

@@ -43,6 +43,9 @@ def _run_layer(layer: Any, path: str, args: tuple, kwargs: dict[str, Any]) -> An
         outputs = _run_on_masks(layer, args, kwargs)
     else:
         inputs = args[0] if args else next(iter(kwargs.values()))
+        for name in kwargs:
+            if name.endswith("mask"):
+                kwargs[name] = record.as_at_x(lambda name=name: kwargs[name])
         handed, mask = _masks_of(layer, args, kwargs)
         if is_own_code(layer):
             outputs = run_model(*traced(layer, args, kwargs | handed), f"{path}/")
@@ -82,7 +85,7 @@ def _run_on_masks(operation: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
         return outputs
     if any(x.dtype.is_floating for x in keras.tree.flatten(outputs)):
         raise unsupported(operation)
-    return active.record.as_at_x(lambda: outputs)
+    return outputs
 
 
 def _masks_of(layer: Any, args: tuple, kwargs: dict[str, Any]) -> tuple[dict[str, Any], Any]:

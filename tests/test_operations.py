@@ -41,17 +41,12 @@ class Quotient(graphs.Node):
         return [paper.affine_part(setting, setting.rule(self.reads), a, 1 / b, 0.0) * r, 0 * r]
 
 
-@dataclass(eq=False)
-class Sums(graphs.Mean):
+def sums_of_windows(parent, shape, members, factor=1.0):
     """Sums over windows of the input, each times a factor."""
-
-    factor: float = 1.0
-
-    def _weights(self, x):
-        w = np.zeros((len(x), len(self.members)))
-        for k, window in enumerate(self.members):
-            w[window, k] = self.factor
-        return w
+    w = np.zeros((np.prod(parent.shape), len(members)))
+    for k, window in enumerate(members):
+        w[window, k] = factor
+    return graphs.Average([parent], shape, None, w)
 
 
 @dataclass(eq=False)
@@ -129,7 +124,7 @@ def sums(make, window_of):
     def build(net, u, v):
         windows = window_of(u.numbers)
         members = [list(window) for window in windows.reshape(-1, windows.shape[-1])]
-        node = Sums([u.node], windows.shape[:-1], None, members, make[1])
+        node = sums_of_windows(u.node, windows.shape[:-1], members, make[1])
         return net.operation(make[0](u.tensor), node)
 
     return build
@@ -137,8 +132,7 @@ def sums(make, window_of):
 
 def cumulated(net, u, v):
     members = [[3 * j + k for j in range(i + 1)] for i in range(2) for k in range(3)]
-    node = Sums([u.node], (2, 3), None, members)
-    return net.operation(ops.cumsum(u.tensor, axis=1), node)
+    return net.operation(ops.cumsum(u.tensor, axis=1), sums_of_windows(u.node, (2, 3), members))
 
 
 def greatest(net, u, v):

@@ -38,6 +38,6 @@ def test_refused(make, shape, said):
     x = keras.Input(shape, batch_size=4)
     h = layer(x)
     model = keras.Model(x, L.Dense(2)(POOLINGS[len(h.shape)]()(h)))
-    for method in ("gradient", "lrp_epsilon"):
+    for method in ("guided_gradient", "lrp_epsilon"):
         with pytest.raises(UnsupportedLayerError, match=f"{type(layer).__name__} .*{said}"):
             tfrnnx.Explainer(model, method)

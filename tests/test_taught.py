@@ -72,8 +72,12 @@ def of_cell():
 
 
 def test_a_cell_is_refused_before_it_is_taught():
-    with pytest.raises(UnsupportedLayerError, match="cell_handlers.*LeakyCell"):
-        tfrnnx.Explainer(of_cell(), "gradient")
+    model = of_cell()
+    with pytest.raises(UnsupportedLayerError, match="LeakyCell"):
+        tfrnnx.Explainer(model, "lrp_epsilon")
+    with pytest.warns(LogitWarning, match="by its own call.*LeakyCell"):
+        found = tfrnnx.explain(model, X, "gradient", TARGETS)
+    assert_close(found, ordinary_gradient(model, X, TARGETS))
     assert "LeakyCell" not in tfrnnx.supported_layers()
 
 

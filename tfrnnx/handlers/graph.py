@@ -252,7 +252,9 @@ def symbolic_inputs(model: keras.Model) -> tuple[Any, bool]:
     """Return symbolic tensors as a model takes them, and whether each has a keyword of its own."""
     if getattr(model, "inputs", None):
         return keras.tree.map_structure(
-            lambda x: keras.Input(batch_shape=x.shape, dtype=x.dtype), model.input
+            lambda x: keras.Input(batch_shape=x.shape, dtype=x.dtype),
+            # Of sequential models that of their graph: they note no call in which they are built.
+            (_keras.graph_of(model) or model).input,
         ), False
     shapes = _keras.build_shapes(model)
     if not model.built or not shapes:

@@ -52,9 +52,8 @@ def _run_layer(layer: Any, path: str, args: tuple, kwargs: dict[str, Any]) -> An
             if layer.supports_masking:  # else what is inside hands masks on, or loses them
                 _note_masks(layer, inputs, outputs, mask, read="mask" in handed)
         elif isinstance(layer, keras.Model):
-            for x, its in zip(
-                keras.tree.flatten(inputs), keras.tree.flatten(mask or ()), strict=False
-            ):
+            flat = keras.tree.flatten(inputs), keras.tree.flatten(mask)
+            for x, its in zip(*flat, strict=False):
                 if its is not None:
                     record.note(x, mask=its)
             outputs = run_model(layer, inputs, f"{path}/")

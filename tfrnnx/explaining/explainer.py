@@ -38,7 +38,7 @@ from tfrnnx.explaining.targets import (
     form_of,
     output_names,
 )
-from tfrnnx.handlers import Graph, Whole, call_model, functional
+from tfrnnx.handlers import Graph, Text, Whole, call_model, functional, reads_text
 from tfrnnx.propagation.methods import Method, get_method
 
 MOST_FORMS = 8  # of targets and masks, such as of callables, for which what is traced is kept
@@ -102,6 +102,9 @@ class Explainer:
         **parameters: Any,
     ) -> None:
         self.model = model
+        # Of text, it is explained from its tokens on.
+        self._text = Text(model) if reads_text(model) else None
+        self._called = model if self._text is None else self._text.behind
         self.method = get_method(default_method(model) if method == AUTO else method, **parameters)
         if ledger and not self.method.propagates_relevance:
             raise ConfigError(
@@ -124,7 +127,7 @@ class Explainer:
         self._functions: dict[tuple[Form, tuple[bool, ...]], Compiled] = {}
         self._lock = threading.Lock()
         try:
-            self._set_graph(functional(model))
+            self._set_graph(functional(self._called))
         except UnsupportedLayerError as error:
             self._set_graph(self._whole(error))
             tell(
@@ -136,7 +139,7 @@ class Explainer:
     def _set_graph(self, graph: Graph) -> None:
         self._graph = graph
         self._functions.clear()
-        self._inputs = InputSpec(graph, self.method)
+        self._inputs = InputSpec(graph, self.method, self._text)
         self._trace()
 
     def _whole(self, error: UnsupportedLayerError) -> Whole:
@@ -147,7 +150,7 @@ class Explainer:
         """
         if not self.method.is_plain_gradient or self.layers or not _is_built(self.model):
             raise error
-        whole = Whole(self.model)
+        whole = Whole(self._called)
         if self.method.sampler is not None and whole.makes_masks:
             raise UnsupportedLayerError(
                 f"Expected handlers of all layers where masks are made of the values of x, for the "
@@ -169,7 +172,9 @@ class Explainer:
             x = self._inputs.drawn(length)
             asked = self._inputs.tensors(self.check(self._inputs.like([], x), _total))
             try:
-                call_model(self.model, keras.tree.pack_sequence_as(self._graph.input, asked.inputs))
+                call_model(
+                    self._called, keras.tree.pack_sequence_as(self._graph.input, asked.inputs)
+                )
             except Exception:  # whatever layers raise for too short a sequence
                 continue
             compiled = self._compiled(asked.form, (False,) * len(x))
@@ -198,7 +203,8 @@ class Explainer:
 
         Args:
             x: floats (batch, ...) of the model's input shape, finite, and inside the box of
-                methods that have one; or tokens, which get the sum over their embedding. Of
+                methods that have one; or tokens, which get the sum over their embedding; or, where
+                a TextVectorization or StringLookup makes them, strings, or those tokens. Of
                 several inputs a list, or a dict by their names. Ragged tensors are padded, with
                 a mask.
             target: None for the predicted class, an int, or ints (batch,); a `Target` for time
@@ -234,7 +240,8 @@ class Explainer:
         Raises:
             InputError: as a call; and of an explainer with a ledger inside of a `tf.function`.
         """
-        return self.answer(self.check(x, target, mask=mask), x)
+        question = self.check(x, target, mask=mask)
+        return self.answer(question, self.words(x, question))
 
     def check(self, x: Inputs, target: AnyTarget = None, *, mask: Inputs | None = None) -> Question:
         """Check x and target as a call does, without explaining them.
@@ -246,6 +253,10 @@ class Explainer:
         form, classes = check_target(target, self._graph)
         check_length(form, classes, inputs.samples, self._graph)
         return self._question(inputs, form, classes)
+
+    def words(self, x: Inputs, question: Question) -> Inputs:
+        """Return x, or of text the words of its tokens, strings in the shape of the relevance."""
+        return self._inputs.words(x, question.inputs)
 
     def check_batches(
         self, batches: Iterable[Inputs], target: AnyTarget = None
@@ -268,7 +279,8 @@ class Explainer:
             inputs = self._inputs.check(x)
             stop = start + (inputs.samples or 0)
             check_length(form, classes, stop, self._graph, more=True)
-            yield self._question(inputs, form, classes.part(slice(start, stop))), x
+            question = self._question(inputs, form, classes.part(slice(start, stop)))
+            yield question, self.words(x, question)
             start = stop
         check_length(form, classes, start, self._graph)
 
@@ -364,7 +376,7 @@ class Explainer:
             tf.debugging.Assert(finite, ["Expected finite relevance. Received: NaN or Inf"])
             return
         if not result.finite:
-            guard.refuse_outputs(self.model, self._graph, asked)
+            guard.refuse_outputs(self._called, self._graph, asked)
         size = np.asarray(result.size)
         if not np.isfinite(size).all():
             guard.refuse_relevance(self._graph, self.method, asked)
@@ -382,7 +394,7 @@ class Explainer:
             compiled = self._compiled(asked.form, (False,) * len(nothing))
             result = compiled(asked)
         outputs = keras.tree.flatten(result.outputs)
-        guard.require_same(self.model, self._graph, self.method, asked, outputs, compiled)
+        guard.require_same(self._called, self._graph, self.method, asked, outputs, compiled)
         self._unverified = False
 
     def _ledger(self, result: Result) -> Ledger:

@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -14,7 +13,7 @@ from tfrnnx.errors import InputError, UnsupportedLayerError
 from tfrnnx.explaining.arrays import Inputs, Kind, Tensor
 from tfrnnx.explaining.question import Question
 from tfrnnx.explaining.targets import PREDICTED, Classes
-from tfrnnx.handlers import Graph
+from tfrnnx.handlers import Graph, Text, token_inputs
 from tfrnnx.propagation.methods import Method
 from tfrnnx.propagation.sampling import of_input
 
@@ -39,8 +38,10 @@ class InputSpec:
     Args:
         graph: the model as a graph of layers.
         method: that explains.
+        text: makes the tokens of inputs of strings, if there are any.
 
     Attributes:
+        text: likewise.
         specs: shape and dtype of each input.
         names: of the inputs.
         tokens: numbers of the inputs that are tokens.
@@ -48,11 +49,12 @@ class InputSpec:
         vocabularies: how many tokens there are, by the number of the input.
     """
 
-    def __init__(self, graph: Graph, method: Method) -> None:
+    def __init__(self, graph: Graph, method: Method, text: Text | None = None) -> None:
         inputs = graph.inputs
+        self.text = text
         self.specs = [tf.TensorSpec(x.shape, x.dtype) for x in inputs]
         self.names = [_keras.operation_of(x).name for x in inputs]
-        self.tokens = token_inputs(graph)
+        self.tokens = token_inputs(graph) if text is None else text.token_inputs
         self.kinds = [_kind(spec, n in self.tokens) for n, spec in enumerate(self.specs)]
         self.vocabularies: dict[int, int] = {}
         self._method = method
@@ -140,6 +142,16 @@ class InputSpec:
             return type(x)(parts) if type(x) in (list, tuple) else list(parts)
         return parts[0] if len(parts) == 1 else list(parts)
 
+    def words(self, x: Inputs, values: Sequence[Tensor]) -> Inputs:
+        """Return x as it was given, but the words of its tokens in the place of text."""
+        if self.text is None:
+            return x
+        parts = [
+            self.text.words(number, np.asarray(value)) if _is_text(part) else part
+            for number, (part, value) in enumerate(zip(self._as_list(x), values, strict=True))
+        ]
+        return self.like(x, parts)
+
     def drawn(self, length: int, samples: int = 2) -> list[np.ndarray]:
         """Return an array for each input, drawn at random: floats in the method's box, or tokens.
 
@@ -189,6 +201,8 @@ class InputSpec:
 
     def _value(self, number: int, x: Any) -> Tensor:
         fits = self._kinds(number)
+        if self.text is not None and self.text.lookups[number] is not None and _is_text(x):
+            x = self.text.tokens(number, x)
         if isinstance(x, tf.SparseTensor):
             raise self.unfit(number, type(x).__name__)
         if not tf.is_tensor(x):
@@ -279,6 +293,10 @@ def _range(x: Any, dtype: tf.DType) -> tuple[Any, Any, Any]:
     return lowest, highest, math.isfinite(lowest) and math.isfinite(highest)
 
 
+def _is_text(x: Any) -> bool:
+    return (x.dtype == tf.string) if tf.is_tensor(x) else np.asarray(x).dtype.kind in "UOST"
+
+
 def _broadcasts(shape: tuple[int, ...], to: tf.TensorShape) -> bool:
     """Return whether an array of a shape broadcasts to another one, whose batch is of any size."""
     if len(shape) > len(to):
@@ -335,25 +353,6 @@ def _of_every_sample(value: tf.Tensor | np.ndarray | None, batch: tf.Tensor) -> 
         expected = "Expected one int a sample of target, contrast and step."
         tf.debugging.Assert(tf.reduce_all(tf.shape(value) == batch), [expected])
     return tf.broadcast_to(value, batch)
-
-
-def token_inputs(graph: Graph) -> frozenset[int]:
-    """Return the numbers of the inputs that an Embedding layer reads, also in models inside."""
-    numbers = {id(x): number for number, x in enumerate(graph.inputs)}
-    found = set()
-    for operation in graph.operations:
-        inner = _keras.graph_of(operation)
-        is_model = isinstance(operation, keras.Model) and inner is not None
-        wraps = isinstance(operation, keras.layers.TimeDistributed)
-        layer = operation.layer if wraps else operation
-        if not is_model and not isinstance(layer, keras.layers.Embedding):
-            continue
-        read_as_tokens = token_inputs(inner) if is_model else {0}
-        for tensors in _keras.inputs_of(operation):
-            for position, x in enumerate(tensors):
-                if id(x) in numbers and position in read_as_tokens:
-                    found.add(numbers[id(x)])
-    return frozenset(found)
 
 
 def shape_said(shape: Any) -> str:

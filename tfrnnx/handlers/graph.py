@@ -187,6 +187,25 @@ def _note_masks(layer: Any, inputs: Any, outputs: Any, mask: Any, read: bool) ->
             record.note(x, mask=its, read=read)
 
 
+def token_inputs(graph: Any) -> frozenset[int]:
+    """Return the numbers of the inputs that an Embedding layer reads, also in models inside."""
+    numbers = {id(x): number for number, x in enumerate(graph.inputs)}
+    found = set()
+    for operation in graph.operations:
+        inner = _keras.graph_of(operation)
+        is_model = isinstance(operation, keras.Model) and inner is not None
+        wraps = isinstance(operation, keras.layers.TimeDistributed)
+        layer = operation.layer if wraps else operation
+        if not is_model and not isinstance(layer, keras.layers.Embedding):
+            continue
+        read_as_tokens = token_inputs(inner) if is_model else {0}
+        for tensors in _keras.inputs_of(operation):
+            for position, x in enumerate(tensors):
+                if id(x) in numbers and position in read_as_tokens:
+                    found.add(numbers[id(x)])
+    return frozenset(found)
+
+
 def functional(model: Any) -> Any:
     """Return the graph of layers that a model is.
 

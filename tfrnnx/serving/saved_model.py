@@ -13,7 +13,7 @@ from tfrnnx.explaining.default import AUTO, default_method
 from tfrnnx.explaining.explainer import Explainer
 from tfrnnx.explaining.inputs import InputSpec, shape_said
 from tfrnnx.explaining.targets import Ints, Target, output_names
-from tfrnnx.handlers import functional
+from tfrnnx.handlers import Text, functional, reads_text
 from tfrnnx.propagation.methods import get_method
 from tfrnnx.storage.files import atomic
 
@@ -48,7 +48,7 @@ def export(
     `logits_<output>`.
 
     Args:
-        model: as for `tfrnnx.Explainer`.
+        model: as for `tfrnnx.Explainer`; of text the endpoints take tokens.
         path: the folder to write; one that is there is replaced at once.
         methods: names of methods; "auto" is the one that fits the model.
         verify: compare what is explained with the model's own outputs, on inputs that are drawn, of
@@ -66,6 +66,8 @@ def export(
             f"Expected {path} to be a SavedModel, an empty folder or not there. Received: "
             "something else; choose another folder"
         )
+    if reads_text(model):
+        model = Text(model).behind
     module = tf.Module()
     # Endpoints read the variables themselves: what is saved are the weights as they are now.
     module.model_variables = [variable.value for variable in model.variables]

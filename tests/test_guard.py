@@ -275,3 +275,13 @@ def test_exports_are_verified_at_several_lengths(tmp_path):
             tfrnnx.export(model, tmp_path / "refused", ["lrp_epsilon"])
         assert not (tmp_path / "refused").exists()
         raise KeyboardInterrupt
+
+
+def test_a_mask_that_a_sum_loses_is_refused():
+    x = keras.Input((None, 2))
+    both = keras.layers.Add()([x, keras.layers.Dense(2)(keras.ops.tanh(x))])
+    model = keras.Model(x, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling1D()(both)))
+    data = np.ones((1, 3, 2), "float32")
+    mask = np.array([[True, True, False]])
+    with pytest.raises(InputError, match="add.* loses"):
+        tfrnnx.explain(model, data, "gradient", 0, mask=mask)

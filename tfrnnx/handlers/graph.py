@@ -182,6 +182,8 @@ def _note_masks(layer: Any, inputs: Any, outputs: Any, mask: Any, read: bool) ->
     made = record.as_at_x(lambda: layer.compute_mask(inputs, mask))
     if isinstance(layer, keras.layers.Embedding | keras.layers.Masking):
         made = record.both_masks(made, mask)  # they make one whatever they get
+    if _any(mask) and not (read or _any(made)):  # such as of a sum with what has none
+        record.lose_mask(layer.name, inputs)
     for x, its in zip(flat, keras.tree.flatten(made), strict=False):
         if its is not None and record.facts(x).mask is None:
             record.note(x, mask=its, read=read)

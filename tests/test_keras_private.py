@@ -1,4 +1,4 @@
-"""The private names of Keras and TensorFlow that the package uses: each fails here where Keras changes it."""
+"""The private names of Keras and TensorFlow that are used: each fails here where it changes."""
 
 import ast
 from pathlib import Path

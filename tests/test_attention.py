@@ -449,3 +449,19 @@ def test_what_attention_has_read_has_no_mask_any_more(make):
     found = running.run(model, get_method("lrp_epsilon"), [x], np.array([1, 0]))
     assert_close(found.logits, np.asarray(model(x)))
     assert_close(found.ledger.total(), found.ledger.start, 1e-9)
+
+
+def test_a_softmax_by_hand_makes_attention_weights():
+    def by_hand(z):
+        e = ops.exp(z - ops.max(z, axis=1, keepdims=True))
+        return e / (ops.sum(e, axis=1, keepdims=True) + 1e-12)
+
+    found = []
+    for softmax_of in (by_hand, lambda z: ops.softmax(z, axis=1)):
+        with float64():
+            x = keras.Input((STEPS, FEATURES))
+            weights = softmax_of(L.Dense(1)(x))
+            model = redraw(keras.Model(x, L.Dense(2)(ops.sum(weights * x, axis=1))))
+        method = get_method("lrp_epsilon", bias="distribute")
+        found.append(running.run(model, method, data_of(model), np.array([1, 0])).relevance[0])
+    assert_close(found[0], found[1], 1e-9)

@@ -71,6 +71,7 @@ class Facts:
         mask: that travels with it.
         read: whether a layer that read that mask made it, so that masked steps do not matter.
         attention: whether it is attention weights, made by a softmax.
+        total_of: the tensor, >= 0, whose sum over an axis it is, beside constants.
         constant: whether it comes from no input of the model.
     """
 
@@ -80,6 +81,7 @@ class Facts:
     mask: Any = None
     read: bool = False
     attention: bool = False
+    total_of: Any = None
     constant: bool = False
 
 

@@ -58,7 +58,7 @@ class Asked(NamedTuple):
         return self._one(list(choices.variants(method.name, {})))
 
     def _one(self, methods: Sequence[Method]) -> Method:
-        return methods[self.rng.integers(len(methods))]
+        return methods[int(self.rng.integers(len(methods)))]
 
 
 def ask(seed: int) -> Asked:

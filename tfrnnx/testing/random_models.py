@@ -353,8 +353,9 @@ def _vector(d: Drawn, x: Node) -> Node:
         "sequence": [("masks", K.GlobalAveragePooling1D)],
     }
     if not d.linear:
-        ends["sequence"] += [("masks", lambda: K.LSTM(3)), ("masks", lambda: K.GRU(3))]
-        ends["sequence"] += [("masks", lambda: K.Bidirectional(K.LSTM(2)))]
+        ends["sequence"].append(("masks", lambda: K.LSTM(3)))
+        ends["sequence"].append(("masks", lambda: K.GRU(3)))
+        ends["sequence"].append(("masks", lambda: K.Bidirectional(K.LSTM(2))))
     d._honours, make = d.pick(*ends[x.kind])
     return d.layer(make(), x)
 

@@ -21,7 +21,7 @@ import tensorflow as tf
 
 import tfrnnx
 from tfrnnx import primitives
-from tfrnnx.explaining.backward import explain_batch
+from tfrnnx.explaining.backward import forward
 from tfrnnx.explaining.inputs import token_inputs
 from tfrnnx.explaining.question import Question
 from tfrnnx.explaining.targets import Classes, Form
@@ -122,8 +122,8 @@ def look_at(name: str, case: Case) -> Row:
     warns = set()
     with watched() as used:
         for method_name, method in example_methods(value.numpy()).items():
-            _, record = explain_batch(graph, method, question)
-            used.update(["looked through"] if record.looked_through else [])
+            record = forward(graph, method, question).record
+            used.update(["looked through"] if any(record.finals) else [])
             if any(not path.startswith("before") for path in record.negative_inputs):
                 warns.add(method_name)
     return Row(name, frozenset(used), frozenset(warns))
@@ -142,7 +142,8 @@ def made_of(row: Row) -> str:
         return "looked through at the end"
     if row.name == "Embedding":
         return "sum over the features"
-    return "winner" if "MaxPooling" in row.name else "moved values"
+    wins = ("MaxPooling", "Maximum", "Minimum", "keras.ops.max")
+    return "winner" if any(name in row.name for name in wins) else "moved values"
 
 
 def cell(row: Row, method: Method) -> str:

@@ -20,6 +20,29 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("tfrnnx")
 
 
+# Their tests share a cluster of Ray.
+ON_RAY = {"test_engines", "test_evaluate", "test_outside", "test_plugins", "test_shards"}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Give each file to one of the processes of `-n`, which makes once what its tests share.
+
+    The checks of what is registered share nothing, and there are many: one at a time, at last,
+    they keep all processes at work until the end.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = Path(nodeid.partition("::")[0]).stem
+            if file == "test_conformance":
+                return nodeid
+            return "ray" if file in ON_RAY else file
+
+    return ByFile(config, log)
+
+
 @pytest.fixture
 def eagerly():
     """Run what is a `tf.function` step by step, for the duration of a test."""

@@ -192,6 +192,7 @@ def test_gates_and_biases(name, gates, bias):
     assert_explained(name, CASES["lrp_epsilon large"].with_(gates=gates, bias=bias))
 
 
+@pytest.mark.filterwarnings("ignore::tfrnnx.errors.UnstableWarning")
 @pytest.mark.parametrize(
     ("name", "case", "gates", "bias"),
     [

@@ -42,19 +42,6 @@ class Quotient(graphs.Node):
 
 
 @dataclass(eq=False)
-class Sums(graphs.Mean):
-    """Sums over windows of the input, each times a factor."""
-
-    factor: float = 1.0
-
-    def _weights(self, x):
-        w = np.zeros((len(x), len(self.members)))
-        for k, window in enumerate(self.members):
-            w[window, k] = self.factor
-        return w
-
-
-@dataclass(eq=False)
 class Winner(graphs.Node):
     """The greater of two values gets all."""
 
@@ -123,21 +110,23 @@ def below_a_constant(net, u, v):
     return net.operation(2 / below.tensor, node)
 
 
-def sums(make, window_of):
+def sums(make, window_of, factor=1.0):
     """`window_of`: the numbers of the values -> those of each output's window, in its shape."""
 
     def build(net, u, v):
         windows = window_of(u.numbers)
-        members = [list(window) for window in windows.reshape(-1, windows.shape[-1])]
-        node = Sums([u.node], windows.shape[:-1], None, members, make[1])
-        return net.operation(make[0](u.tensor), node)
+        w = np.zeros((u.numbers.size, windows.size // windows.shape[-1]))
+        for k, window in enumerate(windows.reshape(-1, windows.shape[-1])):
+            w[window, k] = factor
+        node = graphs.Average([u.node], windows.shape[:-1], None, w)
+        return net.operation(make(u.tensor), node)
 
     return build
 
 
 def cumulated(net, u, v):
-    members = [[3 * j + k for j in range(i + 1)] for i in range(2) for k in range(3)]
-    node = Sums([u.node], (2, 3), None, members)
+    w = np.kron(np.triu(np.ones((2, 2))), np.eye(3))
+    node = graphs.Average([u.node], (2, 3), None, w)
     return net.operation(ops.cumsum(u.tensor, axis=1), node)
 
 
@@ -177,8 +166,8 @@ CASES = {
     "broadcast by a constant": broadcast_by_a_constant,
     "quotient": quotient,
     "constant over": below_a_constant,
-    "mean": sums((lambda x: ops.mean(x, 1), 0.5), lambda n: n.T),
-    "sum": sums((lambda x: ops.sum(x, 2, keepdims=True), 1.0), lambda n: n[:, None]),
+    "mean": sums(lambda x: ops.mean(x, 1), lambda n: n.T, 0.5),
+    "sum": sums(lambda x: ops.sum(x, 2, keepdims=True), lambda n: n[:, None]),
     "cumsum": cumulated,
     "max": greatest,
     "maximum": winner,

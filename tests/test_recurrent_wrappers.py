@@ -129,7 +129,7 @@ def merge_shares(setting, mode, r, forward, backward):
         return r / 2, r / 2
     half = 0.5 if mode == "ave" else 1.0
     summands = [half * forward, half * backward]
-    return reference.share_sum(setting, r, summands, reference.Taken())
+    return reference.share_sum(setting, r, summands, reference.Taken(), "dense")
 
 
 @pytest.mark.parametrize(

@@ -72,8 +72,12 @@ def of_cell():
 
 
 def test_a_cell_is_refused_before_it_is_taught():
-    with pytest.raises(UnsupportedLayerError, match="cell_handlers.*LeakyCell"):
-        tfrnnx.Explainer(of_cell(), "gradient")
+    model = of_cell()
+    with pytest.raises(UnsupportedLayerError, match="LeakyCell"):
+        tfrnnx.Explainer(model, "lrp_epsilon")
+    with pytest.warns(LogitWarning, match="by its own call.*LeakyCell"):
+        found = tfrnnx.explain(model, X, "gradient", TARGETS)
+    assert_close(found, ordinary_gradient(model, X, TARGETS))
     assert "LeakyCell" not in tfrnnx.supported_layers()
 
 
@@ -191,7 +195,14 @@ class Twice(keras.layers.Layer):
 
 
 class TwiceOver(Twice):
-    pass
+    """What its parent's handler does not know."""
+
+    def call(self, x):
+        return tf.add(super().call(x), 0)
+
+
+class TwiceAsWell(Twice):
+    """What its parent is."""
 
 
 def test_a_layer_is_taught_alone_and_once():
@@ -200,9 +211,12 @@ def test_a_layer_is_taught_alone_and_once():
         tfrnnx.layer_handlers.register(Twice)
     model = sequence_model(TwiceOver(), keras.layers.Flatten(), keras.layers.Dense(2))
     with pytest.raises(UnsupportedLayerError, match="layer_handlers.*TwiceOver"):
-        tfrnnx.Explainer(model, "gradient")
+        tfrnnx.Explainer(model, "lrp_0")
     model = sequence_model(
-        Twice(), keras.layers.Flatten(), keras.layers.Dense(2, use_bias=False), dtype="float32"
+        TwiceAsWell(),
+        keras.layers.Flatten(),
+        keras.layers.Dense(2, use_bias=False),
+        dtype="float32",
     )
     x = X.astype("float32")
     explained = tfrnnx.Explainer(model, "lrp_0").explain(x, TARGETS)

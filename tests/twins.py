@@ -488,7 +488,6 @@ NODES |= dict.fromkeys(
         layers.SpatialDropout1D,
         layers.SpatialDropout2D,
         layers.SpatialDropout3D,
-        layers.Softmax,  # at the end of a model, where it is looked through
     ],
     moving(lambda layer, n: n),
 )

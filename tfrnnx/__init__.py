@@ -4,7 +4,7 @@ import importlib
 import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
-from tfrnnx import data, errors, layers, primitives
+from tfrnnx import backend, data, errors, layers, primitives
 from tfrnnx.data import datasets
 from tfrnnx.explaining.batches import explain
 from tfrnnx.explaining.default import default_method
@@ -56,6 +56,7 @@ __all__ = [
     "__version__",
     "activation_handlers",
     "architectures",
+    "backend",
     "build",
     "cell_handlers",
     "data",

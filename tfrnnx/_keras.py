@@ -102,7 +102,8 @@ def has_own_call(model: keras.layers.Layer) -> bool:
     The module of the functional model's `call`: Keras makes models of a subclass functional where
     it is given inputs and outputs, and those keep the `call` of the subclass.
     """
-    return not model.__class__.call.__module__.startswith("keras.")
+    module = model.__class__.call.__module__ or ""  # None of what an interpreter was given
+    return not module.startswith("keras.")
 
 
 def is_of_keras(thing: Any) -> bool:

@@ -145,6 +145,7 @@ def explain_arrays(
     # Checked as a whole first: a mistake in the last sample should not cost the wait for it.
     question = explainer.check(x, target, mask=mask)
     starts = range(0, max(1, question.samples or 0), batch_size)
+    x = explainer.words(x, question)
     parts = ((question.part(slice(start, start + batch_size)), x) for start in starts)
     return Explanation.joined(list(_answered(explainer, parts, len(starts), verbose)))
 

@@ -6,10 +6,9 @@ import tensorflow as tf
 from tfrnnx import _keras
 from tfrnnx.errors import UnsupportedLayerError
 from tfrnnx.explaining.backward import forward
-from tfrnnx.explaining.inputs import token_inputs
 from tfrnnx.explaining.question import Question
 from tfrnnx.explaining.targets import Classes, Form
-from tfrnnx.handlers import functional, layer_handlers
+from tfrnnx.handlers import functional, layer_handlers, reads_text, token_inputs
 from tfrnnx.layers import ExplainableCell, ExplainableLayer
 from tfrnnx.propagation.methods import get_method
 
@@ -29,6 +28,8 @@ def default_method(model: keras.Model) -> str:
         'lrp_epsilon'
     """
     try:
+        if reads_text(model):
+            return "lrp_epsilon"
         graph = functional(model)
         designed = _reads_pixels(graph) and not _negative_inputs(graph)
     except UnsupportedLayerError:

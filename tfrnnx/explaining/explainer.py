@@ -1,6 +1,7 @@
 """Explain what a model decides: relevance of the target at every input value."""
 
 import functools
+import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -37,7 +38,7 @@ from tfrnnx.explaining.targets import (
     form_of,
     output_names,
 )
-from tfrnnx.handlers import Graph, Whole, functional
+from tfrnnx.handlers import Graph, Text, Whole, call_model, functional, reads_text
 from tfrnnx.propagation.methods import Method, get_method
 
 MOST_FORMS = 8  # of targets and masks, such as of callables, for which what is traced is kept
@@ -101,6 +102,9 @@ class Explainer:
         **parameters: Any,
     ) -> None:
         self.model = model
+        # Of text, it is explained from its tokens on.
+        self._text = Text(model) if reads_text(model) else None
+        self._called = model if self._text is None else self._text.behind
         self.method = get_method(default_method(model) if method == AUTO else method, **parameters)
         if ledger and not self.method.propagates_relevance:
             raise ConfigError(
@@ -123,7 +127,7 @@ class Explainer:
         self._functions: dict[tuple[Form, tuple[bool, ...]], Compiled] = {}
         self._lock = threading.Lock()
         try:
-            self._set_graph(functional(model))
+            self._set_graph(functional(self._called))
         except UnsupportedLayerError as error:
             self._set_graph(self._whole(error))
             tell(
@@ -135,7 +139,7 @@ class Explainer:
     def _set_graph(self, graph: Graph) -> None:
         self._graph = graph
         self._functions.clear()
-        self._inputs = InputSpec(graph, self.method)
+        self._inputs = InputSpec(graph, self.method, self._text)
         self._trace()
 
     def _whole(self, error: UnsupportedLayerError) -> Whole:
@@ -146,13 +150,35 @@ class Explainer:
         """
         if not self.method.is_plain_gradient or self.layers or not _is_built(self.model):
             raise error
-        whole = Whole(self.model)
+        whole = Whole(self._called)
         if self.method.sampler is not None and whole.makes_masks:
             raise UnsupportedLayerError(
                 f"Expected handlers of all layers where masks are made of the values of x, for the "
                 f"mask of x holds at all points of {self.method.name!r}. {error}"
             ) from error
         return whole
+
+    def verify(self, lengths: Sequence[int] = (2, 5, 9)) -> None:
+        """Compare what is explained with the model's own outputs, on inputs drawn at random.
+
+        Args:
+            lengths: of the inputs, in turn, where the model does not fix their sizes. Those that
+                the model itself cannot take are left out.
+
+        Raises:
+            MismatchError: where they differ, naming the first layer whose outputs do.
+        """
+        for length in lengths:
+            x = self._inputs.drawn(length)
+            asked = self._inputs.tensors(self.check(self._inputs.like([], x), _total))
+            try:
+                call_model(
+                    self._called, keras.tree.pack_sequence_as(self._graph.input, asked.inputs)
+                )
+            except Exception:  # whatever layers raise for too short a sequence
+                continue
+            compiled = self._compiled(asked.form, (False,) * len(x))
+            self._verify(asked, compiled(asked), compiled)
 
     @property
     def input_specs(self) -> list[tf.TensorSpec]:
@@ -177,7 +203,8 @@ class Explainer:
 
         Args:
             x: floats (batch, ...) of the model's input shape, finite, and inside the box of
-                methods that have one; or tokens, which get the sum over their embedding. Of
+                methods that have one; or tokens, which get the sum over their embedding; or, where
+                a TextVectorization or StringLookup makes them, strings, or those tokens. Of
                 several inputs a list, or a dict by their names. Ragged tensors are padded, with
                 a mask.
             target: None for the predicted class, an int, or ints (batch,); a `Target` for time
@@ -213,7 +240,8 @@ class Explainer:
         Raises:
             InputError: as a call; and of an explainer with a ledger inside of a `tf.function`.
         """
-        return self.answer(self.check(x, target, mask=mask), x)
+        question = self.check(x, target, mask=mask)
+        return self.answer(question, self.words(x, question))
 
     def check(self, x: Inputs, target: AnyTarget = None, *, mask: Inputs | None = None) -> Question:
         """Check x and target as a call does, without explaining them.
@@ -225,6 +253,10 @@ class Explainer:
         form, classes = check_target(target, self._graph)
         check_length(form, classes, inputs.samples, self._graph)
         return self._question(inputs, form, classes)
+
+    def words(self, x: Inputs, question: Question) -> Inputs:
+        """Return x, or of text the words of its tokens, strings in the shape of the relevance."""
+        return self._inputs.words(x, question.inputs)
 
     def check_batches(
         self, batches: Iterable[Inputs], target: AnyTarget = None
@@ -247,7 +279,8 @@ class Explainer:
             inputs = self._inputs.check(x)
             stop = start + (inputs.samples or 0)
             check_length(form, classes, stop, self._graph, more=True)
-            yield self._question(inputs, form, classes.part(slice(start, stop))), x
+            question = self._question(inputs, form, classes.part(slice(start, stop)))
+            yield question, self.words(x, question)
             start = stop
         check_length(form, classes, start, self._graph)
 
@@ -325,8 +358,11 @@ class Explainer:
             received = f"{what} {', '.join(lost)} loses; pad it, with no mask"
             raise self._inputs.unfit((ragged if any(ragged) else masked).index(True), received)
         asked = self._inputs.tensors(question)
-        result = compiled(asked)
-        self._check(asked, result, compiled)
+        if asked.samples == 0:
+            result = _of_nothing(compiled, asked)
+        else:
+            result = _computed(compiled, asked)
+            self._check(asked, result, compiled)
         parts = [
             tf.RaggedTensor.from_tensor(r, tf.reduce_sum(tf.cast(mask, tf.int32), 1))
             if is_ragged
@@ -343,7 +379,7 @@ class Explainer:
             tf.debugging.Assert(finite, ["Expected finite relevance. Received: NaN or Inf"])
             return
         if not result.finite:
-            guard.refuse_outputs(self.model, self._graph, asked)
+            guard.refuse_outputs(self._called, self._graph, asked)
         size = np.asarray(result.size)
         if not np.isfinite(size).all():
             guard.refuse_relevance(self._graph, self.method, asked)
@@ -361,7 +397,7 @@ class Explainer:
             compiled = self._compiled(asked.form, (False,) * len(nothing))
             result = compiled(asked)
         outputs = keras.tree.flatten(result.outputs)
-        guard.require_same(self.model, self._graph, self.method, asked, outputs, compiled)
+        guard.require_same(self._called, self._graph, self.method, asked, outputs, compiled)
         self._unverified = False
 
     def _ledger(self, result: Result) -> Ledger:
@@ -423,6 +459,32 @@ class Explainer:
                 "is looked through: what is explained is the logit before it.",
                 LogitWarning,
             )
+
+
+def _computed(compiled: Compiled, asked: Question) -> Result:
+    try:
+        return compiled(asked)
+    except tf.errors.InvalidArgumentError as error:
+        # What only the run could tell: an assertion of ours, in TensorFlow's many lines.
+        found = re.search(r"assertion failed: \[(Expected .*?)\]", error.message)
+        if found is None:
+            raise
+        raise InputError(f"{found[1].rstrip('.')}. Received: something else") from None
+
+
+def _of_nothing(compiled: Compiled, asked: Question) -> Result:
+    """Return the result of no samples: TensorFlow's convolutions and loops fail on none."""
+
+    def one(x: tf.Tensor) -> tf.Tensor:
+        return tf.zeros([1, *(max(1, size) for size in x.shape[1:])], x.dtype)
+
+    instead = replace(
+        asked,
+        inputs=[one(x) for x in asked.inputs],
+        masks=[None if mask is None else tf.logical_not(one(mask)) for mask in asked.masks],
+        classes=Classes(*(one(value) for value in asked.classes)),
+    )
+    return keras.tree.map_structure(lambda x: x[:0] if x.shape.rank else x, compiled(instead))
 
 
 def _is_built(model: Any) -> bool:

@@ -43,6 +43,9 @@ def _run_layer(layer: Any, path: str, args: tuple, kwargs: dict[str, Any]) -> An
         outputs = _run_on_masks(layer, args, kwargs)
     else:
         inputs = args[0] if args else next(iter(kwargs.values()))
+        for name in kwargs:
+            if name.endswith("mask"):
+                kwargs[name] = record.as_at_x(lambda name=name: kwargs[name])
         handed, mask = _masks_of(layer, args, kwargs)
         if is_own_code(layer):
             outputs = run_model(*traced(layer, args, kwargs | handed), f"{path}/")
@@ -81,7 +84,7 @@ def _run_on_masks(operation: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
         return outputs
     if any(x.dtype.is_floating for x in keras.tree.flatten(outputs)):
         raise unsupported(operation)
-    return active.record.as_at_x(lambda: outputs)
+    return outputs
 
 
 def _masks_of(layer: Any, args: tuple, kwargs: dict[str, Any]) -> tuple[dict[str, Any], Any]:
@@ -186,6 +189,25 @@ def _note_masks(layer: Any, inputs: Any, outputs: Any, mask: Any, read: bool) ->
             record.note(x, mask=its, read=read)
 
 
+def token_inputs(graph: Any) -> frozenset[int]:
+    """Return the numbers of the inputs that an Embedding layer reads, also in models inside."""
+    numbers = {id(x): number for number, x in enumerate(graph.inputs)}
+    found = set()
+    for operation in graph.operations:
+        inner = _keras.graph_of(operation)
+        is_model = isinstance(operation, keras.Model) and inner is not None
+        wraps = isinstance(operation, keras.layers.TimeDistributed)
+        layer = operation.layer if wraps else operation
+        if not is_model and not isinstance(layer, keras.layers.Embedding):
+            continue
+        read_as_tokens = token_inputs(inner) if is_model else {0}
+        for tensors in _keras.inputs_of(operation):
+            for position, x in enumerate(tensors):
+                if id(x) in numbers and position in read_as_tokens:
+                    found.add(numbers[id(x)])
+    return frozenset(found)
+
+
 def functional(model: Any) -> Any:
     """Return the graph of layers that a model is.
 
@@ -250,7 +272,9 @@ def symbolic_inputs(model: keras.Model) -> tuple[Any, bool]:
     """Return symbolic tensors as a model takes them, and whether each has a keyword of its own."""
     if getattr(model, "inputs", None):
         return keras.tree.map_structure(
-            lambda x: keras.Input(batch_shape=x.shape, dtype=x.dtype), model.input
+            lambda x: keras.Input(batch_shape=x.shape, dtype=x.dtype),
+            # Of sequential models that of their graph: they note no call in which they are built.
+            (_keras.graph_of(model) or model).input,
         ), False
     shapes = _keras.build_shapes(model)
     if not model.built or not shapes:

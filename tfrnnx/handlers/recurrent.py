@@ -165,8 +165,8 @@ def _merge(layer: Any, forward: tf.Tensor, backward: tf.Tensor) -> Any:
     if layer.merge_mode is None:
         return forward, backward
     both = active.record.facts(forward).positive and active.record.facts(backward).positive
-    # What is merged is hidden, also where the layer reads the model's input.
-    with recurring(both), hidden(active.sink):
+    # As merging layers do, of what is hidden also where the layer reads the model's input.
+    with hidden(active.sink, both):
         if layer.merge_mode == "sum":
             merged = primitives.add(forward, backward)
         elif layer.merge_mode == "mul":

@@ -350,11 +350,12 @@ def within(name: str) -> Iterator[Scope]:
 
 
 @contextmanager
-def hidden(sink: tf.Tensor | None) -> Iterator[None]:
-    """Run maps of hidden activations, which report to this sink."""
+def hidden(sink: tf.Tensor | None, positive: bool | None = None) -> Iterator[None]:
+    """Run maps of hidden activations, by default a layer's states, which report to this sink."""
     outer = _scope.get()
     assert outer is not None
-    with _active(replace(outer, source=None, positive=outer.states_positive, sink=sink)):
+    known = outer.states_positive if positive is None else positive
+    with _active(replace(outer, source=None, positive=known, sink=sink)):
         yield
 
 

@@ -62,7 +62,7 @@ def report(
         "seconds": sum(row["seconds"] for row in history),
     }
     _draw(scores.shown, task, run)
-    parameters = {name: method_parameters(name, task) for name in _METHODS}
+    parameters: dict[str, Any] = {name: method_parameters(name, task) for name in _METHODS}
     export(model, run.saved_model, list(parameters), **parameters)
     run.write_results(config, results)
     shutil.rmtree(run.checkpoint, ignore_errors=True)

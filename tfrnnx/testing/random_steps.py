@@ -148,6 +148,18 @@ class Block(K.Layer):
         return self.residual(self.norm(x + attended))
 
 
+class Encoder(keras.Model):
+    """A model with a call of its own, used as a layer."""
+
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.first, self.second = K.Dense(units, activation="tanh"), K.Dense(units)
+
+    def call(self, x: Any, training: bool | None = None) -> Any:  # noqa: D102
+        h = self.first(x)
+        return h * self.second(x) + h
+
+
 class Renamed(K.Dense):
     """A Dense that changes nothing of the call."""
 
@@ -626,6 +638,12 @@ def _again(d: Any, x: Node) -> Any:
         made += [K.GRU(x.features, return_sequences=True)]
     layer = d.pick(*made)
     return d.layer(layer, d.layer(layer, x))
+
+
+@step("vector, sequence", "always")
+def _as_layer(d: Any, x: Node) -> Any:
+    dense = K.Dense(d.units(), activation=d.activation())
+    return d.layer(d.pick(Encoder(d.units()), keras.Sequential([dense, K.Dropout(0.1)])), x)
 
 
 @step(ANY, "masks")

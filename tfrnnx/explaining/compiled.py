@@ -14,7 +14,7 @@ from tfrnnx.explaining.backward import Result
 from tfrnnx.explaining.inputs import InputSpec
 from tfrnnx.explaining.question import Question
 from tfrnnx.explaining.targets import Classes, Form
-from tfrnnx.primitives.scope import Record
+from tfrnnx.primitives.record import Record
 
 
 @dataclass

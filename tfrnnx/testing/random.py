@@ -68,12 +68,9 @@ def ask(seed: int) -> Asked:
     for draw in range(5):  # until not everything is silent
         subject.redraw(draw)
         logits = subject.logits(xs)
-        if not np.isfinite(logits).all():
-            continue
-        if (logits.max(-1) > 0).all() and any(map(np.any, tape_gradient(subject, xs))):
+        if np.isfinite(logits).all() and (logits.max(-1) > 0).all():
             break
-    target = subject.logits(xs).argmax(-1)
-    return Asked(subject, xs, target, np.random.default_rng(seed))
+    return Asked(subject, xs, logits.argmax(-1), np.random.default_rng(seed))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -104,7 +101,7 @@ def _watched(model: keras.Model, tape: tf.GradientTape) -> Iterator[list[tuple[A
         yield found
 
 
-def tape_gradient(subject: RandomModel, xs: Xs, target: np.ndarray | None = None) -> list[Any]:
+def tape_gradient(subject: RandomModel, xs: Xs, target: np.ndarray) -> list[Any]:
     """Return TensorFlow's own gradient of a logit: of tokens the sum over their embeddings."""
     points = [tf.convert_to_tensor(x) for x in xs]
     floats = [x for x in points if x.dtype.is_floating]
@@ -114,8 +111,7 @@ def tape_gradient(subject: RandomModel, xs: Xs, target: np.ndarray | None = None
     ):
         tape.watch(floats)
         logits = tf.convert_to_tensor(subject.plain(given(points), training=False))
-        classes = tf.argmax(logits, -1) if target is None else target
-        score = tf.gather(logits, classes, axis=1, batch_dims=1)
+        score = tf.gather(logits, target, axis=1, batch_dims=1)
     at = [x if x.dtype.is_floating else [v for t, v in embedded if _same(t, x)] for x in points]
     found = tape.gradient(score, at, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     return [

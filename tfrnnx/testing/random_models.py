@@ -4,7 +4,7 @@ A model is small, in float64, and the same for a seed.
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -219,10 +219,7 @@ class Drawn:
         """Return a node of the features of another."""
         if y.features == x.features:
             return y
-        before, self._honours = self._honours, "always"
-        made = self.layer(K.Dense(x.features, use_bias=self.bias), y)
-        self._honours = before
-        return made
+        return self.layer(K.Dense(x.features, use_bias=self.bias), y, honours="always")
 
     def _step(self, read: Sequence[Node]) -> Step:
         kinds = " ".join(x.kind for x in read)
@@ -347,17 +344,14 @@ def _inputs(d: Drawn) -> list[_Input]:
 
 def _vector(d: Drawn, x: Node) -> Node:
     """Return a vector of what a sequence or image holds."""
-    ends: dict[str, list[tuple[Honours, Callable[[], Any]]]] = {
-        "vector": [("always", lambda: K.Identity())],
-        "image": [("never", K.Flatten), ("never", K.GlobalAveragePooling2D)],
-        "sequence": [("masks", K.GlobalAveragePooling1D)],
-    }
+    if x.kind == "vector":
+        return x
+    if x.kind == "image":
+        return d.layer(d.pick(K.Flatten, K.GlobalAveragePooling2D)(), x, honours="never")
+    layers = [K.GlobalAveragePooling1D()]
     if not d.linear:
-        ends["sequence"].append(("masks", lambda: K.LSTM(3)))
-        ends["sequence"].append(("masks", lambda: K.GRU(3)))
-        ends["sequence"].append(("masks", lambda: K.Bidirectional(K.LSTM(2))))
-    d._honours, make = d.pick(*ends[x.kind])
-    return d.layer(make(), x)
+        layers += [K.LSTM(3), K.GRU(3), K.Bidirectional(K.LSTM(2))]
+    return d.layer(d.pick(*layers), x, honours="masks")
 
 
 def _head(d: Drawn, x: Node, classes: int) -> tuple[Any, Any]:
@@ -392,8 +386,9 @@ def _built(seed: int, attempt: int, name: str, draw: Draw) -> RandomModel:
     else:
         vectors = [_vector(d, leaf) for leaf in leaves]
         others = []
-        d._honours = "always"
-        x = d.layer(K.Concatenate(), *vectors) if len(vectors) > 1 else vectors[0]
+        x = vectors[0]
+        if len(vectors) > 1:
+            x = d.layer(K.Concatenate(), *vectors, honours="always")
     output, logits = _head(d, x, classes)
     outputs = [output]
     if d.chance(0.2):  # what is looked through at one output is read by another
@@ -436,9 +431,8 @@ def random_model(seed: int) -> RandomModel:
         for attempt in range(100):
             try:
                 made = _built(seed, attempt, f"seed {seed}", draw_weight)
-                xs = made.inputs()
                 made.redraw(0)
-                outputs = made.model(given(xs), training=False)
+                outputs = made.model(given(made.inputs()), training=False)
             except Exception:  # whatever Keras or TensorFlow raise of a model that cannot be
                 continue
             if all(np.isfinite(x).all() for x in keras.tree.flatten(outputs)):

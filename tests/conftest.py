@@ -1,5 +1,6 @@
 import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 # Before TensorFlow is imported: no log lines of the C++ side, in subprocesses neither.
@@ -79,38 +80,53 @@ def found(tmp_path, monkeypatch):
     return tmp_path
 
 
+NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
+
+
 @pytest.fixture(scope="session")
-def start_cluster():
-    """A function that starts a Ray cluster of two nodes with one core each."""
+def nodes():
+    """A Ray cluster of two nodes with one core each."""
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'ray>=2.49'")
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    # Processes of Ray find functions of the tests where pytest does.
-    here, before = str(Path(__file__).parent), os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (here, before)))
-    from ray.cluster_utils import Cluster
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        # Processes of Ray find functions of the tests where pytest does.
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        from ray.cluster_utils import Cluster
 
-    started = []
-
-    def start():
-        node = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
-        cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
-        started.append(cluster)
-        other = cluster.add_node(**node)
+        cluster = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
+        cluster.add_node(**NODE)
         cluster.wait_for_nodes(300)
-        return cluster, other
-
-    yield start
-    for cluster in started:
+        yield cluster
         cluster.shutdown()
-    if before is None:
-        del os.environ["PYTHONPATH"]
-    else:
-        os.environ["PYTHONPATH"] = before
 
 
 @pytest.fixture(scope="session")
-def cluster(start_cluster):
-    """An engine on a cluster whose nodes remain."""
+def cluster(nodes):
+    """An engine on the cluster."""
     from tfrnnx.storage.ray_engine import RayEngine
 
-    return RayEngine(start_cluster()[0].address)
+    return RayEngine(nodes.address)
+
+
+@pytest.fixture
+def lose_node(nodes):
+    """A function that ends one of the two nodes; after the test another one takes its place."""
+    yield lambda: nodes.remove_node(next(iter(nodes.worker_nodes)), allow_graceful=False)
+    nodes.add_node(**NODE)
+    nodes.wait_for_nodes(300)
+
+
+@pytest.fixture(scope="session")
+def connect(nodes):
+    """A context of one connection to the cluster, whose processes remain from run to run."""
+    import ray
+
+    @contextmanager
+    def connected():
+        ray.init(nodes.address, log_to_driver=False, logging_level="ERROR")
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+    return connected

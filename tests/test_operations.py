@@ -16,7 +16,8 @@ from twins import Twin, in_float64, moved, of_function
 import tfrnnx
 from tfrnnx.errors import UnsupportedLayerError
 from tfrnnx.handlers import functional, operations, run_model
-from tfrnnx.primitives.scope import Source, explaining
+from tfrnnx.primitives.record import Source
+from tfrnnx.primitives.scope import explaining
 from tfrnnx.propagation.methods import get_method
 
 L, ops = keras.layers, keras.ops

@@ -193,9 +193,17 @@ def summed(shared, task):
 
 
 @pytest.mark.parametrize("engine", ["processes", "cluster"])
-def test_tasks_elsewhere_have_the_plugins(tmp_path, engine, request):
+def test_tasks_elsewhere_have_the_plugins(tmp_path, engine, request, monkeypatch):
+    if engine == "processes":
+        assert_tasks_have_the_plugins(LocalEngine(2), tmp_path, monkeypatch)
+    else:
+        with request.getfixturevalue("connect")():
+            cluster = request.getfixturevalue("cluster")
+            assert_tasks_have_the_plugins(cluster, tmp_path, monkeypatch)
+
+
+def assert_tasks_have_the_plugins(engine, tmp_path, monkeypatch):
     """They get the content, before what they are to do: the file is gone when they begin."""
-    engine = LocalEngine(2) if engine == "processes" else request.getfixturevalue("cluster")
     path = write(tmp_path / "small.py", SMALL)
     tfrnnx.load_plugin(path)
     small = sys.modules["small"]
@@ -210,15 +218,13 @@ def test_tasks_elsewhere_have_the_plugins(tmp_path, engine, request):
     for _, (source, record) in engine.run(sources, small.Scaled(1), [1, 2]):
         assert source in SMALL and source.startswith("class Scaled")
         assert record == plugins.record()
-
-
-def test_a_package_is_to_be_installed_everywhere(tmp_path, monkeypatch, cluster):
+    # A package is to be installed everywhere.
     with monkeypatch.context() as here:
         here.syspath_prepend(tmp_path)
         write(tmp_path / "lab" / "__init__.py", "x = 1")
         tfrnnx.load_plugin("lab")
     with pytest.raises(PluginError, match="Received: lab: ModuleNotFoundError"):
-        list(cluster.run(sources, None, [1]))
+        list(engine.run(sources, None, [1, 2]))
 
 
 def test_another_version_elsewhere(found):

@@ -1,7 +1,6 @@
 """Explain what a model decides: relevance of the target at every input value."""
 
 import functools
-import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -358,10 +357,8 @@ class Explainer:
             received = f"{what} {', '.join(lost)} loses; pad it, with no mask"
             raise self._inputs.unfit((ragged if any(ragged) else masked).index(True), received)
         asked = self._inputs.tensors(question)
-        if asked.samples == 0:
-            result = _of_nothing(compiled, asked)
-        else:
-            result = _computed(compiled, asked)
+        result = compiled(asked)
+        if asked.samples != 0:
             self._check(asked, result, compiled)
         parts = [
             tf.RaggedTensor.from_tensor(r, tf.reduce_sum(tf.cast(mask, tf.int32), 1))
@@ -459,32 +456,6 @@ class Explainer:
                 "is looked through: what is explained is the logit before it.",
                 LogitWarning,
             )
-
-
-def _computed(compiled: Compiled, asked: Question) -> Result:
-    try:
-        return compiled(asked)
-    except tf.errors.InvalidArgumentError as error:
-        # What only the run could tell: an assertion of ours, in TensorFlow's many lines.
-        found = re.search(r"assertion failed: \[(Expected .*?)\]", error.message)
-        if found is None:
-            raise
-        raise InputError(f"{found[1].rstrip('.')}. Received: something else") from None
-
-
-def _of_nothing(compiled: Compiled, asked: Question) -> Result:
-    """Return the result of no samples: TensorFlow's convolutions and loops fail on none."""
-
-    def one(x: tf.Tensor) -> tf.Tensor:
-        return tf.zeros([1, *(max(1, size) for size in x.shape[1:])], x.dtype)
-
-    instead = replace(
-        asked,
-        inputs=[one(x) for x in asked.inputs],
-        masks=[None if mask is None else tf.logical_not(one(mask)) for mask in asked.masks],
-        classes=Classes(*(one(value) for value in asked.classes)),
-    )
-    return keras.tree.map_structure(lambda x: x[:0] if x.shape.rank else x, compiled(instead))
 
 
 def _is_built(model: Any) -> bool:

@@ -17,7 +17,7 @@ from tfrnnx.explaining.ledger import Ledger
 from tfrnnx.explaining.question import Question
 from tfrnnx.explaining.targets import Classes, Form, Target
 from tfrnnx.handlers import cell_handlers, functional, layer_handlers, token_inputs
-from tfrnnx.primitives.scope import Record
+from tfrnnx.primitives.record import Record
 from tfrnnx.propagation.methods import Method, get_method, methods
 from tfrnnx.propagation.sampling import Background, Noise
 

@@ -175,6 +175,8 @@ def padding(asked: Asked) -> None:
     if not np.allclose(own, its, rtol=1e-9, atol=1e-9):
         raise NotApplicable  # Keras itself does not honour the mask there
     method = asked.any_method()
+    if subject.by_zeros and method.propagates_relevance:
+        method = running.method_of("lrp_epsilon")
     name = f"{subject.name}: expected {method.name}"
     found = subject.run(method, xs, target, masks=masks)
     longer = subject.run(method, more, target, masks=more_masks)

@@ -34,6 +34,8 @@ class RandomModel(Subject):
         masked: of each, whether zeros at its end, or what a mask says, are steps of padding.
         takes_masks: of each, whether the caller is to give its mask.
         clean: whether steps of padding change nothing.
+        by_zeros: whether a sum of its own code reads steps of padding as 0. Rules that do not count
+            values, or that spread something evenly, share with those.
         linear: whether it is piecewise linear, without biases.
     """
 
@@ -42,6 +44,7 @@ class RandomModel(Subject):
     masked: Sequence[bool] = ()
     takes_masks: Sequence[bool] = ()
     clean: bool = False
+    by_zeros: bool = False
     linear: bool = False
 
     def inputs(self, samples: int = SAMPLES, seed: int = 0) -> list[np.ndarray]:
@@ -94,11 +97,13 @@ class Drawn:
     Attributes:
         bias: whether layers have biases.
         made_of: the names of the steps.
+        by_zeros: as of a model.
     """
 
     def __init__(self, rng: np.random.Generator, linear: bool) -> None:
         self.rng, self.linear, self.bias = rng, linear, not linear
         self.made_of: list[str] = []
+        self.by_zeros = False
         self._honours: Honours = "never"
         self._depth = 0
 
@@ -415,6 +420,7 @@ def _built(seed: int, attempt: int, name: str, draw: Draw) -> RandomModel:
         masked=masked,
         takes_masks=takes_masks,
         clean=x.clean and any(t.shape[1:2] == (None,) for t in tensors),
+        by_zeros=d.by_zeros,
         linear=d.linear,
     )
 

@@ -402,6 +402,7 @@ def _over_steps(d: Any, x: Node) -> Any:
 
 @step("sequence", "masks")
 def _attended_mean(d: Any, x: Node) -> Any:
+    d.by_zeros = True
     return d.layer(Pooled(), x)
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 import tfrnnx
-from tfrnnx.testing import cases, check_architecture, check_cell, check_layer, check_method
+from tfrnnx.testing import cases, check_architecture, check_cell, check_layer, check_method, choices
 
 LAYERS = {
     **{
@@ -37,7 +37,14 @@ def test_architectures(name):
     check_architecture(name, xla="none")
 
 
-@pytest.mark.parametrize("name", tfrnnx.methods.names())
+FIRST = choices.first_of_families().values()
+METHODS = [
+    name if name in FIRST else pytest.param(name, marks=pytest.mark.slow)
+    for name in tfrnnx.methods.names()
+]
+
+
+@pytest.mark.parametrize("name", METHODS)
 def test_methods(name):
     check_method(name, cases.PARAMETERS.get(name, {}))
 

@@ -92,6 +92,7 @@ def by_hand():
     return model
 
 
+@pytest.mark.slow
 def test_it_works_as_the_package_does_where_that_is_not_installed(tmp_path):
     # One test, for one process has to import TensorFlow.
     built = {name: (small(name, dtype="float32"), SHAPE) for name in ARCHITECTURES}

@@ -30,6 +30,7 @@ def mixed(request, tmp_path_factory):
     return found, request.param, x.numpy()
 
 
+@pytest.mark.slow
 def test_it_learns(mixed):
     found, _, _ = mixed
     first, *_, last = found.read_history()

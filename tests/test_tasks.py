@@ -388,6 +388,7 @@ def test_a_number_interrupted_goes_on_as_if_it_were_not(tmp_path, monkeypatch):
 # Studies
 
 
+@pytest.mark.slow
 def test_a_study_of_all_tasks_has_tables_and_figures(registered, tmp_path):
     architectures.register("mine")(lambda blocks, x, *, recur=4: mine(blocks, x, recur=recur))
     methods.register("my_method")(lambda: tfrnnx.Method("my_method", lambda arrived, x: arrived))

@@ -178,6 +178,7 @@ def test_interrupted_after_every_epoch_a_training_goes_on_as_if_it_were_not(
     assert_same_training(run, model, uninterrupted)
 
 
+@pytest.mark.slow
 def test_interrupted_at_any_write_a_training_goes_on_as_if_it_were_not(
     data, tmp_path, uninterrupted, monkeypatch
 ):

@@ -142,7 +142,8 @@ def made_of(row: Row) -> str:
         return "looked through at the end"
     if row.name == "Embedding":
         return "sum over the features"
-    return "winner" if "MaxPooling" in row.name else "moved values"
+    wins = ("MaxPooling", "Maximum", "Minimum", "keras.ops.max")
+    return "winner" if any(name in row.name for name in wins) else "moved values"
 
 
 def cell(row: Row, method: Method) -> str:

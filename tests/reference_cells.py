@@ -12,6 +12,7 @@ from reference_graphs import convolution_matrix
 from reference_rules import (
     Taken,
     gate_part,
+    guard,
     map_parts,
     never_positive,
     positive,
@@ -58,13 +59,15 @@ def share_inputs(*args, **kwargs):
     return [(p + s).sum(axis=1) for p, s in zip(proper, spread, strict=True)]
 
 
-def share_sum(setting, relevance, summands, taken):
-    """R_a = a / (z + ε sign(z)) R for z = Σ a, unit by unit; evenly under w² and flat."""
-    rule, ones = setting.of("recurrent"), np.ones((len(summands), 1))
+def share_sum(setting, relevance, summands, taken, kind="recurrent"):
+    """R_a = a / (z + ε sign(z)) R for z = Σ a, unit by unit; evenly under w² and flat.
+
+    ε is the method's in a cell, and a guard in a merging layer, of kind "dense".
+    """
+    rule, ones = setting.of(kind), np.ones((len(summands), 1))
+    epsilon = setting.epsilon if kind == "recurrent" else guard(setting)
     units = np.transpose(summands)
-    parts = np.array(
-        [sum_parts(setting, rule, unit, ones, setting.epsilon)[:, 0] for unit in units]
-    )
+    parts = np.array([sum_parts(setting, rule, unit, ones, epsilon)[:, 0] for unit in units])
     shares = parts.T * relevance
     taken.accounts[1] += (relevance - shares.sum(0)).sum()
     return shares

@@ -413,3 +413,55 @@ def test_forms_of_attention(name):
 def test_other_kinds_of_attention_are_refused():
     with pytest.raises(ConfigError, match="attention to be one of values, attnlrp.*'rollout'"):
         get_method("lrp_epsilon", attention="rollout")
+
+
+def attended_twice():
+    x = keras.Input((None, FEATURES))
+    h = L.Masking()(x)
+    return keras.Model(x, L.Dense(2)(L.GRU(2)(L.MultiHeadAttention(1, 2)(h, h))))
+
+
+def read_again_afterwards():
+    x = keras.Input((None, FEATURES))
+    h = L.Masking()(x)
+    attended = L.MultiHeadAttention(1, 2)(h, h)
+    return keras.Model(x, L.Dense(2)(L.GlobalAveragePooling1D()(L.Add()([h, attended]))))
+
+
+def read_again_in_a_nested_model():
+    x, inner = keras.Input((None, FEATURES)), keras.Input((None, FEATURES))
+    attended = L.MultiHeadAttention(1, 2)(inner, inner)
+    twice = L.MultiHeadAttention(1, 2)(attended, inner)
+    nested = keras.Model(inner, twice)
+    return keras.Model(x, L.Dense(2)(L.GRU(2)(nested(L.Masking()(x)))))
+
+
+@pytest.mark.parametrize(
+    "make", [attended_twice, read_again_afterwards, read_again_in_a_nested_model]
+)
+@pytest.mark.filterwarnings("ignore:Layer 'functional:UserWarning")
+def test_what_attention_has_read_has_no_mask_any_more(make):
+    """Keras takes the masks off the tensors themselves."""
+    with float64():
+        model = redraw(make())
+    x = np.random.default_rng(1).uniform(-1, 1, (2, 4, FEATURES))
+    x[1, 2:] = 0
+    found = running.run(model, get_method("lrp_epsilon"), [x], np.array([1, 0]))
+    assert_close(found.logits, np.asarray(model(x)))
+    assert_close(found.ledger.total(), found.ledger.start, 1e-9)
+
+
+def test_a_softmax_by_hand_makes_attention_weights():
+    def by_hand(z):
+        e = ops.exp(z - ops.max(z, axis=1, keepdims=True))
+        return e / (ops.sum(e, axis=1, keepdims=True) + 1e-12)
+
+    found = []
+    for softmax_of in (by_hand, lambda z: ops.softmax(z, axis=1)):
+        with float64():
+            x = keras.Input((STEPS, FEATURES))
+            weights = softmax_of(L.Dense(1)(x))
+            model = redraw(keras.Model(x, L.Dense(2)(ops.sum(weights * x, axis=1))))
+        method = get_method("lrp_epsilon", bias="distribute")
+        found.append(running.run(model, method, data_of(model), np.array([1, 0])).relevance[0])
+    assert_close(found[0], found[1], 1e-9)

@@ -5,6 +5,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras.layers import (
     GRU,
     LSTM,
@@ -255,3 +256,32 @@ def test_growth_is_told_with_a_setting_that_works():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         tfrnnx.explain(model, values, "lrp_epsilon")
+
+
+def test_exports_are_verified_at_several_lengths(tmp_path):
+    class Long(Dense):
+        """Another function than its handler says, of sequences of more than six steps."""
+
+        def call(self, x):
+            return super().call(x) * tf.where(tf.shape(x)[1] > 6, 2.0, 1.0)
+
+    with pytest.raises(KeyboardInterrupt), all_or_nothing():  # takes the handler back
+        tfrnnx.layer_handlers.register(Long)(
+            lambda layer, x: tfrnnx.primitives.dense(x, layer.kernel, layer.bias)
+        )
+        x = Input((None, 3), dtype="float32")
+        model = keras.Model(x, Dense(2)(GRU(2)(Long(3, name="long", dtype="float32")(x))))
+        with pytest.raises(MismatchError, match="another output of layer 'long'"):
+            tfrnnx.export(model, tmp_path / "refused", ["lrp_epsilon"])
+        assert not (tmp_path / "refused").exists()
+        raise KeyboardInterrupt
+
+
+def test_a_mask_that_a_sum_loses_is_refused():
+    x = keras.Input((None, 2))
+    both = keras.layers.Add()([x, keras.layers.Dense(2)(keras.ops.tanh(x))])
+    model = keras.Model(x, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling1D()(both)))
+    data = np.ones((1, 3, 2), "float32")
+    mask = np.array([[True, True, False]])
+    with pytest.raises(InputError, match="add.* loses"):
+        tfrnnx.explain(model, data, "gradient", 0, mask=mask)

@@ -16,6 +16,7 @@ ROOT = Path(tfrnnx.__file__).parent
 # The rooms in their order: each may import those before it.
 ORDER = [
     "errors",
+    "backend",
     "checks",
     "registry",
     "_keras",
@@ -36,7 +37,7 @@ ORDER = [
     "cli",
 ]
 
-WORDS = {"errors", "checks", "registry", "_keras", "plugins"}  # that all rooms share
+WORDS = {"errors", "backend", "checks", "registry", "_keras", "plugins"}  # that all rooms share
 
 # Beside the line of explaining: of the rooms nothing but what is listed.
 BESIDE = {

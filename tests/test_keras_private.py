@@ -1,4 +1,4 @@
-"""The private names of Keras that the package uses: each fails here where Keras changes it."""
+"""The private names of Keras and TensorFlow that are used: each fails here where it changes."""
 
 import ast
 from pathlib import Path
@@ -6,6 +6,8 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from tensorflow.python.framework import ops
 
 import tfrnnx
 from tfrnnx import _keras
@@ -161,6 +163,41 @@ ALLOWED = {  # of others than Keras and TensorFlow, or no private names
     "_getframe",  # of sys
     "_is_gcs_disabled",  # of TensorFlow Datasets, in one place
 }
+
+
+def test_call_signature():
+    """Masks are handed on by the names of a layer's arguments."""
+    layer, x = keras.layers.GRU(2), keras.ops.ones((1, 3, 2))
+    assert {"mask", "initial_state"} <= set(_keras.argument_names(layer))
+    given = _keras.arguments_of(layer, (x,), {"mask": None, "another": 1})
+    assert list(given) == ["sequences", "mask"] and given["sequences"] is x
+
+
+def test_module_of_compute_mask():
+    class Own(keras.layers.Layer):
+        def compute_mask(self, inputs, mask=None):
+            return inputs > 0
+
+    assert _keras.makes_masks(Own()) and _keras.makes_masks(keras.layers.Masking())
+    assert not _keras.makes_masks(keras.layers.Dense(2))
+
+
+def test_gradient_registry():
+    """What TensorFlow keeps of custom gradients can be found and taken out."""
+
+    @tf.custom_gradient
+    def doubled(x):
+        return 2 * x, lambda g: 2 * g
+
+    def loop(x):
+        return tf.while_loop(lambda x: x < 9.0, lambda x: (doubled(x),), (doubled(x),))[0]
+
+    function = tf.function(loop).get_concrete_function(tf.TensorSpec([]))
+    names = _keras.custom_gradients_of(function)
+    registry = ops.gradient_registry._registry
+    assert len(names) == 2 and all(name in registry for name in names)
+    _keras.forget_gradients(names)
+    assert not any(name in registry for name in names)
 
 
 def test_no_private_name_is_used_elsewhere():

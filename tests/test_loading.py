@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -179,3 +181,56 @@ def test_a_class_that_keras_does_not_know_is_named(tmp_path):
 )
 def test_committed_models_go_on_loading(path):
     assert isinstance(tfrnnx.load_model(path), keras.Model)
+
+
+def a_model(*layers):
+    x = keras.Input((4, 3))
+    h = x
+    for layer in layers:
+        h = layer(h)
+    return keras.Model(x, keras.layers.Dense(2)(keras.layers.GRU(3)(h)))
+
+
+def h5(model, path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.save(path)
+    return path
+
+
+def test_the_older_format_loads(tmp_path):
+    model = a_model(keras.layers.Bidirectional(keras.layers.LSTM(3, return_sequences=True)))
+    loaded = tfrnnx.load_model(h5(model, tmp_path / "model.h5"))
+    x = np.ones((2, 4, 3), "float32")
+    np.testing.assert_array_equal(tfrnnx.explain(loaded, x), tfrnnx.explain(model, x))
+    other = tmp_path / "model.other"
+    (tmp_path / "model.h5").rename(other)
+    with pytest.raises(ModelFileError, match="HDF5 by content; name it .h5"):
+        tfrnnx.load_model(other)
+
+
+def test_weights_alone_are_no_model(tmp_path):
+    a_model().save_weights(tmp_path / "model.weights.h5")
+    with pytest.raises(ModelFileError, match="which has weights alone; build the model"):
+        tfrnnx.load_model(tmp_path / "model.weights.h5")
+
+
+@pytest.mark.parametrize("name", ["model.h5", "model.keras"])
+def test_code_in_a_file_is_not_run(tmp_path, name):
+    model = a_model(keras.layers.Lambda(lambda x: 2 * x))
+    with pytest.raises(ModelFileError, match="with a lambda; name the function"):
+        tfrnnx.load_model(h5(model, tmp_path / name))
+
+
+@pytest.mark.parametrize("backend", ["numpy", "jax"])
+def test_another_backend_is_one_line(backend):
+    program = Path(__file__).parents[1] / "bin" / "train"
+    ended = subprocess.run(
+        [sys.executable, program, "--arch=rlstm"],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("error: Expected Keras with the backend tensorflow. Received: ")
+    assert ended.stderr.count("\n") == 1

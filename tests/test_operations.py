@@ -16,7 +16,8 @@ from twins import Twin, in_float64, moved, of_function
 import tfrnnx
 from tfrnnx.errors import UnsupportedLayerError
 from tfrnnx.handlers import functional, operations, run_model
-from tfrnnx.primitives.scope import Source, explaining
+from tfrnnx.primitives.record import Source
+from tfrnnx.primitives.scope import explaining
 from tfrnnx.propagation.methods import get_method
 
 L, ops = keras.layers, keras.ops
@@ -39,14 +40,6 @@ class Quotient(graphs.Node):
     def relevance(self, r, xs, setting):
         a, b = xs
         return [paper.affine_part(setting, setting.rule(self.reads), a, 1 / b, 0.0) * r, 0 * r]
-
-
-def sums_of_windows(parent, shape, members, factor=1.0):
-    """Sums over windows of the input, each times a factor."""
-    w = np.zeros((np.prod(parent.shape), len(members)))
-    for k, window in enumerate(members):
-        w[window, k] = factor
-    return graphs.Average([parent], shape, None, w)
 
 
 @dataclass(eq=False)
@@ -118,21 +111,24 @@ def below_a_constant(net, u, v):
     return net.operation(2 / below.tensor, node)
 
 
-def sums(make, window_of):
+def sums(make, window_of, factor=1.0):
     """`window_of`: the numbers of the values -> those of each output's window, in its shape."""
 
     def build(net, u, v):
         windows = window_of(u.numbers)
-        members = [list(window) for window in windows.reshape(-1, windows.shape[-1])]
-        node = sums_of_windows(u.node, windows.shape[:-1], members, make[1])
-        return net.operation(make[0](u.tensor), node)
+        w = np.zeros((u.numbers.size, windows.size // windows.shape[-1]))
+        for k, window in enumerate(windows.reshape(-1, windows.shape[-1])):
+            w[window, k] = factor
+        node = graphs.Average([u.node], windows.shape[:-1], None, w)
+        return net.operation(make(u.tensor), node)
 
     return build
 
 
 def cumulated(net, u, v):
-    members = [[3 * j + k for j in range(i + 1)] for i in range(2) for k in range(3)]
-    return net.operation(ops.cumsum(u.tensor, axis=1), sums_of_windows(u.node, (2, 3), members))
+    w = np.kron(np.triu(np.ones((2, 2))), np.eye(3))
+    node = graphs.Average([u.node], (2, 3), None, w)
+    return net.operation(ops.cumsum(u.tensor, axis=1), node)
 
 
 def greatest(net, u, v):
@@ -171,8 +167,8 @@ CASES = {
     "broadcast by a constant": broadcast_by_a_constant,
     "quotient": quotient,
     "constant over": below_a_constant,
-    "mean": sums((lambda x: ops.mean(x, 1), 0.5), lambda n: n.T),
-    "sum": sums((lambda x: ops.sum(x, 2, keepdims=True), 1.0), lambda n: n[:, None]),
+    "mean": sums(lambda x: ops.mean(x, 1), lambda n: n.T, 0.5),
+    "sum": sums(lambda x: ops.sum(x, 2, keepdims=True), lambda n: n[:, None]),
     "cumsum": cumulated,
     "max": greatest,
     "maximum": winner,

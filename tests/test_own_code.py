@@ -365,10 +365,10 @@ class Handing(L.Layer):
 @pytest.mark.parametrize(
     ("layer", "why"),
     [
-        (Raw, "KerasTensor"),
+        (Raw, "more than call layers and operations"),
         (Counting, "assigns"),
         (Handing, "constants"),
-        (lambda: L.Lambda(lambda x: tf.reverse(x, [1])), "KerasTensor"),
+        (lambda: L.Lambda(lambda x: tf.reverse(x, [1])), "more than call layers"),
     ],
 )
 def test_what_is_not_made_of_layers_and_operations_is_refused(layer, why):

@@ -22,7 +22,6 @@ from keras.layers import (
 )
 from networks import assert_close, every_class, samples
 from recurrent_methods import CASES, RELEVANCE, redraw
-from reference_rules import guard, sum_parts
 
 import tfrnnx
 from tfrnnx.layers import RLSTMCell
@@ -130,12 +129,7 @@ def merge_shares(setting, mode, r, forward, backward):
         return r / 2, r / 2
     half = 0.5 if mode == "ave" else 1.0
     summands = [half * forward, half * backward]
-    ones = np.ones((2, 1))
-    parts = [
-        sum_parts(setting, setting.rule(None), np.array(pair), ones, guard(setting))[:, 0]
-        for pair in zip(*summands, strict=True)
-    ]
-    return np.transpose(parts) * r
+    return reference.share_sum(setting, r, summands, reference.Taken(), "dense")
 
 
 @pytest.mark.parametrize(

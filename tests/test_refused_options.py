@@ -27,6 +27,7 @@ REFUSED = [
     (lambda: L.Resizing(3, 3, pad_to_aspect_ratio=True), IMAGE, "pad_to_aspect_ratio=True"),
     (lambda: L.Resizing(3, 3, antialias=True), IMAGE, "antialias=True"),
     (lambda: L.CenterCrop(6, 2), IMAGE, r"that enlarges, of images \(4, 5, 3\)"),
+    (lambda: L.Rescaling([1.0, 2.0]), (4, 5, 1), r"of more values than it reads, \(4, 5, 1\)"),
     (lambda: L.SpectralNormalization(L.Embedding(5, 2)), (4,), "of an Embedding"),
 ]
 

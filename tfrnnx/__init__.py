@@ -4,9 +4,10 @@ import importlib
 import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
-from tfrnnx import data, errors, layers, primitives
+from tfrnnx import backend, data, errors, layers, primitives
 from tfrnnx.data import datasets
 from tfrnnx.explaining.batches import explain
+from tfrnnx.explaining.default import default_method
 from tfrnnx.explaining.explainer import Explainer
 from tfrnnx.explaining.explanation import Explanation
 from tfrnnx.explaining.ledger import Ledger
@@ -55,10 +56,12 @@ __all__ = [
     "__version__",
     "activation_handlers",
     "architectures",
+    "backend",
     "build",
     "cell_handlers",
     "data",
     "datasets",
+    "default_method",
     "engines",
     "errors",
     "explain",

@@ -51,6 +51,10 @@ class ConfigError(TfrnnxError, ValueError):
     """A parameter outside its range, or a configuration that contradicts what is on disk."""
 
 
+class BackendError(TfrnnxError, ImportError):
+    """Keras with another backend than TensorFlow."""
+
+
 class InputError(TfrnnxError, ValueError):
     """An input or target that cannot be explained: shape, dtype, NaN, outside the box."""
 

@@ -7,11 +7,13 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import keras
 import tensorflow as tf
 from absl import app, flags, logging
 
 from tfrnnx import plugins
 from tfrnnx.errors import ConfigError, InputError, TfrnnxError, TfrnnxWarning
+from tfrnnx.explaining.default import AUTO, default_method
 from tfrnnx.propagation.methods import methods
 from tfrnnx.storage.engines import Engine, engines, get_engine
 
@@ -202,7 +204,10 @@ def define_method_flags(name: str, default: Sequence[str]) -> None:
         default: names of methods.
     """
     flags.DEFINE_list(
-        name, list(default), f"Some of {', '.join(methods.names())}; comma-separated."
+        name,
+        list(default),
+        f"Some of {', '.join(methods.names())}, or {AUTO}: dtd for networks that were designed for "
+        "it, else lrp_epsilon; comma-separated.",
     )
     flags.DEFINE_float("low", -1.0, "The least value that x can take, for methods with a box.")
     flags.DEFINE_float("high", 1.0, "The greatest value that x can take, for methods with a box.")
@@ -213,8 +218,14 @@ def define_method_flags(name: str, default: Sequence[str]) -> None:
     )
 
 
-def method_parameters(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+def method_parameters(
+    names: Sequence[str], model: Callable[[], keras.Model]
+) -> dict[str, dict[str, Any]]:
     """Return for every chosen method the parameters that the flags give it.
+
+    Args:
+        names: of methods, or "auto".
+        model: loads what is explained, which "auto" is chosen for.
 
     Raises:
         InputError: if none is chosen.
@@ -226,7 +237,7 @@ def method_parameters(names: Sequence[str]) -> dict[str, dict[str, Any]]:
     given = {name: flags.FLAGS[name].value for name in _BOX if flags.FLAGS[name].present}
     given |= dict(_parameter(text) for text in flags.FLAGS.parameters)
     parameters: dict[str, dict[str, Any]] = {}
-    for method in names:
+    for method in [default_method(model()) if name == AUTO else name for name in names]:
         known = inspect.signature(methods[method]).parameters
         parameters[method] = {name: value for name, value in given.items() if name in known}
     for name in given:

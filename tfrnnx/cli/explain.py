@@ -41,6 +41,7 @@ from tfrnnx.networks.runs import Run, TrainConfig
 from tfrnnx.networks.samples import some_test_sequences
 from tfrnnx.plots.heatmaps import save_figure
 from tfrnnx.plots.inputs import SHOWN, captions_of, heatmaps_of_inputs
+from tfrnnx.propagation.methods import Method, get_method
 from tfrnnx.serving.archives import BATCH, archive_path, by_input, named_arrays, picture_path
 from tfrnnx.serving.saved_model import DEFAULT_METHODS
 from tfrnnx.serving.shards import THREADS, BulkExplanation, explaining_shards, find_shards
@@ -50,12 +51,15 @@ from tfrnnx.storage.models import load_model
 
 FLAGS = flags.FLAGS
 _OF_SHARDS = ("engine", "address", "jobs", "jit_compile", "overwrite")
-_NOT_OF_SHARDS = ("images", "inputs", "index", "dataset", "data_dir")
+_NOT_OF_SHARDS = ("ledger", "images", "inputs", "index", "dataset", "data_dir")
 
 
 def _define_flags() -> None:
     flags.DEFINE_string("model", None, "A .keras file, or a folder that bin/train wrote.")
     define_method_flags("method", DEFAULT_METHODS)
+    flags.DEFINE_bool(
+        "ledger", False, "Print where all relevance went, a table for each method of relevance."
+    )
     flags.DEFINE_list("index", ["0", "1", "2", "3", "4", "5"], "Which test sequences to explain.")
     flags.DEFINE_string(
         "images",
@@ -110,8 +114,8 @@ def _explain() -> None:
     _absent(_OF_SHARDS, "Expected --shards beside --{}. Received: none")
     model = load_model(FLAGS.model)
     explainers = {
-        name: Explainer(model, name, **parameters)
-        for name, parameters in method_parameters(FLAGS.method).items()
+        name: Explainer(model, method := get_method(name, **parameters), ledger=_has_ledger(method))
+        for name, parameters in method_parameters(FLAGS.method, lambda: model).items()
     }
     some = next(iter(explainers.values()))
     x, labels, items, box = _given(some.input_specs)
@@ -137,9 +141,17 @@ def _explain() -> None:
         sums = np.sum([part[:SHOWN].sum(tuple(range(1, part.ndim))) for part in parts], 0)
         said = " ".join(f"{total:.4g}" for total in sums)
         print(f"{name:<9} sums {said}{' ...' if len(parts[0]) > SHOWN else ''}")
+    for name, explanation in explained.items():
+        if explanation.ledger is not None:
+            print(f"\nledger of {name}\n{explanation.ledger.table()}\n")
     print(f"relevance {out}")
     for path in pictures:
         print(f"picture   {path}")
+
+
+def _has_ledger(method: Method) -> bool:
+    """Return whether a method's relevance is to be accounted for."""
+    return FLAGS.ledger and method.propagates_relevance
 
 
 def _explain_shards() -> None:
@@ -152,7 +164,7 @@ def _explain_shards() -> None:
         )
     engine, shards = chosen_engine(), find_shards(FLAGS.shards)
     limit_threads(THREADS)
-    methods = method_parameters(FLAGS.method)
+    methods = method_parameters(FLAGS.method, lambda: load_model(FLAGS.model))
     with explaining_shards(
         FLAGS.model,
         shards,

@@ -7,6 +7,7 @@ Example:
 """
 
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -32,7 +33,7 @@ def _define_flags() -> None:
 def _export() -> None:
     model = load_model(FLAGS.model)
     out = Path(FLAGS.out) if FLAGS.out else Run.of_model(FLAGS.model).saved_model
-    parameters = method_parameters(FLAGS.methods)
+    parameters: dict[str, Any] = method_parameters(FLAGS.methods, lambda: model)
     export(model, out, list(parameters), **parameters)
     names = output_names(functional(model))
     outputs = [f"_{name}" for name in names] if len(names) > 1 else [""]

@@ -12,7 +12,8 @@ from tfrnnx.explaining.arrays import Nested
 from tfrnnx.explaining.question import Question
 from tfrnnx.explaining.start import Start, start_of
 from tfrnnx.handlers import Graph, Whole, run_model
-from tfrnnx.primitives.scope import Record, Sample, Source, explaining
+from tfrnnx.primitives.record import Record, Sample, Source
+from tfrnnx.primitives.scope import explaining
 from tfrnnx.propagation.methods import Method
 
 

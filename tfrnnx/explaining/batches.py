@@ -13,6 +13,7 @@ import tensorflow as tf
 from tfrnnx.checks import whole_number
 from tfrnnx.errors import InputError
 from tfrnnx.explaining.arrays import Inputs, Nested
+from tfrnnx.explaining.default import AUTO
 from tfrnnx.explaining.explainer import Explainer
 from tfrnnx.explaining.explanation import Explanation
 from tfrnnx.explaining.question import Question
@@ -24,7 +25,7 @@ from tfrnnx.propagation.methods import Method, get_method
 def explain(
     model: keras.Model,
     x: Inputs,
-    method: str | Method = "dtd",
+    method: str | Method = AUTO,
     target: AnyTarget = None,
     *,
     mask: Inputs | None = None,
@@ -32,6 +33,7 @@ def explain(
     ledger: Literal[False] = False,
     batch_size: int = 128,
     verbose: int | str = "auto",
+    verify: bool = True,
     **parameters: Any,
 ) -> Nested[np.ndarray]: ...
 
@@ -40,7 +42,7 @@ def explain(
 def explain(
     model: keras.Model,
     x: Inputs,
-    method: str | Method = "dtd",
+    method: str | Method = AUTO,
     target: AnyTarget = None,
     *,
     mask: Inputs | None = None,
@@ -48,6 +50,7 @@ def explain(
     ledger: bool = False,
     batch_size: int = 128,
     verbose: int | str = "auto",
+    verify: bool = True,
     **parameters: Any,
 ) -> Explanation[np.ndarray]: ...
 
@@ -56,12 +59,13 @@ def explain(
 def explain(
     model: keras.Model,
     x: tf.data.Dataset,
-    method: str | Method = "dtd",
+    method: str | Method = AUTO,
     target: AnyTarget = None,
     *,
     layers: Sequence[str] = (),
     ledger: bool = False,
     verbose: int | str = "auto",
+    verify: bool = True,
     **parameters: Any,
 ) -> Iterator[Any]: ...
 
@@ -69,7 +73,7 @@ def explain(
 def explain(
     model: keras.Model,
     x: Any,
-    method: str | Method = "dtd",
+    method: str | Method = AUTO,
     target: AnyTarget = None,
     *,
     mask: Inputs | None = None,
@@ -77,6 +81,7 @@ def explain(
     ledger: bool = False,
     batch_size: int = 128,
     verbose: int | str = "auto",
+    verify: bool = True,
     **parameters: Any,
 ) -> Nested[np.ndarray] | Explanation[np.ndarray] | Iterator[Any]:
     """Return the relevance of the target at every value of x.
@@ -85,26 +90,30 @@ def explain(
         model: as for `Explainer`.
         x: as for a call of an `Explainer`, explained in batches; or a `tf.data.Dataset` of
             batches, whose elements are x or tuples that start with x.
-        method: the name of a method ("dtd", "lrp_epsilon", "sa", ...), or a `Method`.
+        method: the name of a method ("dtd", "lrp_epsilon", "sa", ...), or a `Method`; "auto": the
+            one that fits the model, see `tfrnnx.default_method`.
         target: None for the predicted class of each sample, an int, or ints (samples,); or a
-            `Target`, or a callable on the model's outputs.
+            `Target`, or a callable on the model's outputs; "all" for every class.
         mask: of the steps to read, bool (samples, steps).
         layers: names of layers at whose outputs relevance is returned too.
         ledger: account for all relevance.
         batch_size: how many samples of an array are explained at once, which bounds the memory.
         verbose: 1 shows a progress bar, 0 does not; "auto" shows it for more than one batch.
+        verify: compare what is explained with the model's own outputs, once, on the first batch.
         **parameters: of the method.
 
     Returns:
-        A NumPy array of x's shape, or as nested as x; a `tf.RaggedTensor` where x is one. With
+        A NumPy array of x's shape, or as nested as x; a `tf.RaggedTensor` where x is one; of all
+        classes (samples, classes, ...). With
         `layers` or `ledger` an `Explanation` of arrays. For a dataset, an iterator over such,
         one a batch: what they add up to need not fit in memory.
 
     Raises:
         InputError: naming what was expected of x or target and what was received.
-        UnknownNameError, ConfigError, UnsupportedLayerError: as `Explainer`.
+        UnknownNameError, ConfigError, UnsupportedLayerError, MismatchError, NotFiniteError: as
+            `Explainer`.
     """
-    explainer = _cached_explainer(model, method, layers, ledger, parameters)
+    explainer = _cached_explainer(model, method, layers, ledger, verify, parameters)
     full = bool(layers) or ledger
     if isinstance(x, tf.data.Dataset):
         if mask is not None:
@@ -136,6 +145,7 @@ def explain_arrays(
     # Checked as a whole first: a mistake in the last sample should not cost the wait for it.
     question = explainer.check(x, target, mask=mask)
     starts = range(0, max(1, question.samples or 0), batch_size)
+    x = explainer.words(x, question)
     parts = ((question.part(slice(start, start + batch_size)), x) for start in starts)
     return Explanation.joined(list(_answered(explainer, parts, len(starts), verbose)))
 
@@ -166,14 +176,17 @@ def _cached_explainer(
     method: str | Method,
     layers: Sequence[str],
     ledger: bool,
+    verify: bool,
     parameters: dict[str, Any],
 ) -> Explainer:
-    chosen = get_method(method, **parameters)  # names may be of any type before they are checked
+    # Names may be of any type before they are checked.
+    chosen = AUTO if method == AUTO else get_method(method, **parameters)
+    given = parameters if method == AUTO else {}
 
     def make(model: keras.Model) -> Explainer:
-        return Explainer(model, chosen, layers=layers, ledger=ledger)
+        return Explainer(model, chosen, layers=layers, ledger=ledger, verify=verify, **given)
 
-    key = (method, tuple(sorted(parameters.items())), tuple(layers), ledger)
+    key = (method, tuple(sorted(parameters.items())), tuple(layers), ledger, verify)
     try:
         known = _explainers.setdefault(model, {})
         hash(key)

@@ -1,17 +1,20 @@
 """What an explainer compiles: the run of a model and the way back, for one form of target."""
 
+import re
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import keras
 import tensorflow as tf
 
 from tfrnnx import _keras
+from tfrnnx.errors import InputError
 from tfrnnx.explaining.backward import Result
 from tfrnnx.explaining.inputs import InputSpec
 from tfrnnx.explaining.question import Question
 from tfrnnx.explaining.targets import Classes, Form
-from tfrnnx.primitives.scope import Record
+from tfrnnx.primitives.record import Record
 
 
 @dataclass
@@ -105,10 +108,37 @@ class Compiled:
         weakref.finalize(self, _keras.forget_gradients, names).atexit = False
 
     def __call__(self, question: Question) -> Result:
-        """Answer a question, of tensors."""
+        """Answer a question, of tensors.
+
+        Raises:
+            InputError: for what only the run could tell, such as a step that there is not.
+        """
+        if question.samples == 0:
+            return self._of_nothing(question)
         masks = [mask for mask in question.masks if mask is not None]
         # TensorFlow looks up by the arguments which trace a function needs, for longer than a small
         # batch takes. There is one.
         eagerly = tf.config.functions_run_eagerly()
         function = self._function if eagerly else self._trace
-        return function(question.inputs, masks, question.classes)
+        try:
+            return function(question.inputs, masks, question.classes)
+        except tf.errors.InvalidArgumentError as error:
+            # An assertion of ours, in TensorFlow's many lines.
+            found = re.search(r"assertion failed: \[(Expected .*?)\]", error.message)
+            if found is None:
+                raise
+            raise InputError(f"{found[1].rstrip('.')}. Received: something else") from None
+
+    def _of_nothing(self, question: Question) -> Result:
+        """Answer a question of no samples: TensorFlow's convolutions and loops fail on none."""
+
+        def one(x: tf.Tensor) -> tf.Tensor:
+            return tf.zeros([1, *(max(1, size) for size in x.shape[1:])], x.dtype)
+
+        instead = replace(
+            question,
+            inputs=[one(x) for x in question.inputs],
+            masks=[None if mask is None else tf.logical_not(one(mask)) for mask in question.masks],
+            classes=Classes(*(one(value) for value in question.classes)),
+        )
+        return keras.tree.map_structure(lambda x: x[:0] if x.shape.rank else x, self(instead))

@@ -22,6 +22,7 @@ from tfrnnx.explaining import guard
 from tfrnnx.explaining.arrays import Inputs, Nested
 from tfrnnx.explaining.backward import Result, explain_batch
 from tfrnnx.explaining.compiled import Compiled, Found
+from tfrnnx.explaining.default import AUTO, default_method
 from tfrnnx.explaining.explanation import Explanation
 from tfrnnx.explaining.inputs import Checked, InputSpec
 from tfrnnx.explaining.ledger import Ledger
@@ -36,7 +37,7 @@ from tfrnnx.explaining.targets import (
     form_of,
     output_names,
 )
-from tfrnnx.handlers import Graph, Whole, functional
+from tfrnnx.handlers import Graph, Text, Whole, call_model, functional, reads_text
 from tfrnnx.propagation.methods import Method, get_method
 
 MOST_FORMS = 8  # of targets and masks, such as of callables, for which what is traced is kept
@@ -53,7 +54,8 @@ class Explainer:
     Args:
         model: a functional, sequential or subclassed `keras.Model` of layers that can be
             explained. A softmax or sigmoid at its end is looked through.
-        method: the name of a method ("dtd", "lrp_epsilon", "sa", ...), or a `Method`.
+        method: the name of a method ("dtd", "lrp_epsilon", "sa", ...), or a `Method`; "auto": the
+            one that fits the model, see `tfrnnx.default_method`.
         layers: names of layers at whose outputs relevance is returned too; those of a nested
             model with its name before them, "encoder/dense".
         ledger: account for all relevance, see `tfrnnx.Ledger`; relevance methods only.
@@ -90,7 +92,7 @@ class Explainer:
     def __init__(
         self,
         model: keras.Model,
-        method: str | Method = "dtd",
+        method: str | Method = AUTO,
         *,
         layers: Sequence[str] = (),
         ledger: bool = False,
@@ -99,7 +101,10 @@ class Explainer:
         **parameters: Any,
     ) -> None:
         self.model = model
-        self.method = get_method(method, **parameters)
+        # Of text, it is explained from its tokens on.
+        self._text = Text(model) if reads_text(model) else None
+        self._called = model if self._text is None else self._text.behind
+        self.method = get_method(default_method(model) if method == AUTO else method, **parameters)
         if ledger and not self.method.propagates_relevance:
             raise ConfigError(
                 "Expected a method that propagates relevance, such as lrp_epsilon, for a ledger. "
@@ -121,7 +126,7 @@ class Explainer:
         self._functions: dict[tuple[Form, tuple[bool, ...]], Compiled] = {}
         self._lock = threading.Lock()
         try:
-            self._set_graph(functional(model))
+            self._set_graph(functional(self._called))
         except UnsupportedLayerError as error:
             self._set_graph(self._whole(error))
             tell(
@@ -133,7 +138,7 @@ class Explainer:
     def _set_graph(self, graph: Graph) -> None:
         self._graph = graph
         self._functions.clear()
-        self._inputs = InputSpec(graph, self.method)
+        self._inputs = InputSpec(graph, self.method, self._text)
         self._trace()
 
     def _whole(self, error: UnsupportedLayerError) -> Whole:
@@ -144,13 +149,35 @@ class Explainer:
         """
         if not self.method.is_plain_gradient or self.layers or not _is_built(self.model):
             raise error
-        whole = Whole(self.model)
+        whole = Whole(self._called)
         if self.method.sampler is not None and whole.makes_masks:
             raise UnsupportedLayerError(
                 f"Expected handlers of all layers where masks are made of the values of x, for the "
                 f"mask of x holds at all points of {self.method.name!r}. {error}"
             ) from error
         return whole
+
+    def verify(self, lengths: Sequence[int] = (2, 5, 9)) -> None:
+        """Compare what is explained with the model's own outputs, on inputs drawn at random.
+
+        Args:
+            lengths: of the inputs, in turn, where the model does not fix their sizes. Those that
+                the model itself cannot take are left out.
+
+        Raises:
+            MismatchError: where they differ, naming the first layer whose outputs do.
+        """
+        for length in lengths:
+            x = self._inputs.drawn(length)
+            asked = self._inputs.tensors(self.check(self._inputs.like([], x), _total))
+            try:
+                call_model(
+                    self._called, keras.tree.pack_sequence_as(self._graph.input, asked.inputs)
+                )
+            except Exception:  # whatever layers raise for too short a sequence
+                continue
+            compiled = self._compiled(asked.form, (False,) * len(x))
+            self._verify(asked, compiled(asked), compiled)
 
     @property
     def input_specs(self) -> list[tf.TensorSpec]:
@@ -175,23 +202,28 @@ class Explainer:
 
         Args:
             x: floats (batch, ...) of the model's input shape, finite, and inside the box of
-                methods that have one; or tokens, which get the sum over their embedding. Of
+                methods that have one; or tokens, which get the sum over their embedding; or, where
+                a TextVectorization or StringLookup makes them, strings, or those tokens. Of
                 several inputs a list, or a dict by their names. Ragged tensors are padded, with
                 a mask.
             target: None for the predicted class, an int, or ints (batch,); a `Target` for time
                 steps, one of several outputs or a contrast; or a callable from the model's
-                outputs (logits) to one float a sample.
+                outputs (logits) to one float a sample. "all": every class.
             mask: of the steps to read, bool (batch, steps); for several inputs a list or dict.
 
         Returns:
-            A tensor of x's shape, as nested as x; ragged where x is.
+            A tensor of x's shape, as nested as x; ragged where x is. Of all classes, with an axis
+            of them behind the batch.
 
         Raises:
             InputError: naming what was expected of x or target and what was received. Tensors of
                 a surrounding `tf.function` have no values yet: `tf.errors.InvalidArgumentError`
                 when it runs.
         """
-        _, relevance = self._run(self.check(x, target, mask=mask))
+        question = self.check(x, target, mask=mask)
+        if question.form.each:
+            return self.answer(question, x).relevance
+        _, relevance = self._run(question)
         return self._inputs.like(x, relevance)
 
     def explain(
@@ -207,7 +239,8 @@ class Explainer:
         Raises:
             InputError: as a call; and of an explainer with a ledger inside of a `tf.function`.
         """
-        return self.answer(self.check(x, target, mask=mask), x)
+        question = self.check(x, target, mask=mask)
+        return self.answer(question, self.words(x, question))
 
     def check(self, x: Inputs, target: AnyTarget = None, *, mask: Inputs | None = None) -> Question:
         """Check x and target as a call does, without explaining them.
@@ -219,6 +252,10 @@ class Explainer:
         form, classes = check_target(target, self._graph)
         check_length(form, classes, inputs.samples, self._graph)
         return self._question(inputs, form, classes)
+
+    def words(self, x: Inputs, question: Question) -> Inputs:
+        """Return x, or of text the words of its tokens, strings in the shape of the relevance."""
+        return self._inputs.words(x, question.inputs)
 
     def check_batches(
         self, batches: Iterable[Inputs], target: AnyTarget = None
@@ -241,7 +278,8 @@ class Explainer:
             inputs = self._inputs.check(x)
             stop = start + (inputs.samples or 0)
             check_length(form, classes, stop, self._graph, more=True)
-            yield self._question(inputs, form, classes.part(slice(start, stop))), x
+            question = self._question(inputs, form, classes.part(slice(start, stop)))
+            yield question, self.words(x, question)
             start = stop
         check_length(form, classes, start, self._graph)
 
@@ -265,6 +303,8 @@ class Explainer:
                 "values are known. Received: tensors without values; call the explainer itself, "
                 "for relevance alone"
             )
+        if question.form.each:
+            return self._answer_each(question, x)
         result, relevance = self._run(question)
         return Explanation(
             self._inputs.like(x, relevance),
@@ -275,6 +315,27 @@ class Explainer:
             x,
             self._inputs.like(x, self._inputs.kinds),
         )
+
+    def _answer_each(self, question: Question, x: Inputs) -> Explanation[tf.Tensor]:
+        """Explain every class, one after the other."""
+        if self.ledger:
+            raise InputError(
+                'Expected one class a sample beside a ledger. Received: target="all"; ask for one '
+                "class after the other"
+            )
+        form = question.form._replace(each=False)
+        parts = [
+            self.answer(
+                replace(question, form=form, classes=question.classes._replace(index=np.int32(c))),
+                x,
+            )
+            for c in range(classes_of(form, self._graph))
+        ]
+        found = [(part.relevance, part.target, part.layers) for part in parts]
+        relevance, target, layers = keras.tree.map_structure(
+            lambda *each: tf.stack(each, 1), *found
+        )
+        return replace(parts[0], relevance=relevance, target=target, layers=layers)
 
     def _run(self, question: Question) -> tuple[Result, list[tf.Tensor | tf.RaggedTensor]]:
         """Return what the model's run gives, and the relevance of each input, ragged as it is."""
@@ -297,7 +358,8 @@ class Explainer:
             raise self._inputs.unfit((ragged if any(ragged) else masked).index(True), received)
         asked = self._inputs.tensors(question)
         result = compiled(asked)
-        self._check(asked, result, compiled)
+        if asked.samples != 0:
+            self._check(asked, result, compiled)
         parts = [
             tf.RaggedTensor.from_tensor(r, tf.reduce_sum(tf.cast(mask, tf.int32), 1))
             if is_ragged
@@ -314,7 +376,7 @@ class Explainer:
             tf.debugging.Assert(finite, ["Expected finite relevance. Received: NaN or Inf"])
             return
         if not result.finite:
-            guard.refuse_outputs(self.model, self._graph, asked)
+            guard.refuse_outputs(self._called, self._graph, asked)
         size = np.asarray(result.size)
         if not np.isfinite(size).all():
             guard.refuse_relevance(self._graph, self.method, asked)
@@ -332,7 +394,7 @@ class Explainer:
             compiled = self._compiled(asked.form, (False,) * len(nothing))
             result = compiled(asked)
         outputs = keras.tree.flatten(result.outputs)
-        guard.require_same(self.model, self._graph, self.method, asked, outputs, compiled)
+        guard.require_same(self._called, self._graph, self.method, asked, outputs, compiled)
         self._unverified = False
 
     def _ledger(self, result: Result) -> Ledger:

@@ -24,11 +24,13 @@ class Explanation(Generic[Array]):
         logits: the model's output, a final softmax or sigmoid looked through; (batch, classes) of
             a classifier.
         target: the explained class of every sample, int32 (batch,); -1 where a callable is
-            explained.
+            explained. Where all classes are: (batch, classes), and the relevance of inputs and
+            layers has this axis behind the batch, too.
         layers: relevance at the output of each layer that was asked for, in the output's shape; a
             list for a layer that is used more than once, or has several outputs.
         ledger: where all relevance went, if that was asked for.
-        x: what was explained, as it was given.
+        x: what was explained, as it was given; of text the words of its tokens, strings in the
+            shape of the relevance, "" where it is padded.
         kind: what the values of x are: "tokens", "images", (batch, steps, height, columns) or
             (batch, height, width, channels), "series", (batch, steps, channels), or None; as
             nested as the input.

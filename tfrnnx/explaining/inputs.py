@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -14,8 +13,9 @@ from tfrnnx.errors import InputError, UnsupportedLayerError
 from tfrnnx.explaining.arrays import Inputs, Kind, Tensor
 from tfrnnx.explaining.question import Question
 from tfrnnx.explaining.targets import PREDICTED, Classes
-from tfrnnx.handlers import Graph
+from tfrnnx.handlers import Graph, Text, token_inputs
 from tfrnnx.propagation.methods import Method
+from tfrnnx.propagation.sampling import of_input
 
 
 class Checked(NamedTuple):
@@ -38,8 +38,10 @@ class InputSpec:
     Args:
         graph: the model as a graph of layers.
         method: that explains.
+        text: makes the tokens of inputs of strings, if there are any.
 
     Attributes:
+        text: likewise.
         specs: shape and dtype of each input.
         names: of the inputs.
         tokens: numbers of the inputs that are tokens.
@@ -47,11 +49,12 @@ class InputSpec:
         vocabularies: how many tokens there are, by the number of the input.
     """
 
-    def __init__(self, graph: Graph, method: Method) -> None:
+    def __init__(self, graph: Graph, method: Method, text: Text | None = None) -> None:
         inputs = graph.inputs
+        self.text = text
         self.specs = [tf.TensorSpec(x.shape, x.dtype) for x in inputs]
         self.names = [_keras.operation_of(x).name for x in inputs]
-        self.tokens = token_inputs(graph)
+        self.tokens = token_inputs(graph) if text is None else text.token_inputs
         self.kinds = [_kind(spec, n in self.tokens) for n, spec in enumerate(self.specs)]
         self.vocabularies: dict[int, int] = {}
         self._method = method
@@ -61,6 +64,35 @@ class InputSpec:
                     "Expected a model with inputs of floats, tokens or masks. Received: input "
                     f"{self.names[number]!r} of {spec.dtype.name}"
                 )
+        for name in ("baseline", "background"):
+            given = getattr(method.sampler, name, None)
+            if given is not None:
+                self._check_points(name, given)
+
+    def _check_points(self, name: str, given: Any) -> None:
+        """Check the values between which and x a method of several points goes.
+
+        Raises:
+            InputError: unless there is one for each input, of finite numbers and its shape.
+        """
+        count = len(self.specs)
+        if isinstance(given, list | tuple) and len(given) != count:
+            raise InputError(
+                f"Expected {name} to be an array, or a list of {count}, one for each input. "
+                f"Received: a list of {len(given)}"
+            )
+        for number, spec in enumerate(self.specs):
+            value = np.asarray(of_input(given, number))
+            what = "samples like" if name == "background" else "that broadcast to"
+            expected = f"Expected {name} to be finite numbers {what} x, {shape_said(spec.shape)}."
+            fits = value.dtype.kind in "iuf" and np.isfinite(value).all()
+            shape = value.shape
+            if name == "background":
+                fits &= spec.shape.is_compatible_with(shape) and shape[:1] != (0,)
+            else:
+                fits &= _broadcasts(shape, spec.shape)
+            if not fits:
+                raise InputError(f"{expected} Received: {value.dtype} of shape {shape}")
 
     def check(self, x: Inputs, mask: Inputs | None = None) -> Checked:
         """Return x as a list of the model's inputs.
@@ -110,6 +142,38 @@ class InputSpec:
             return type(x)(parts) if type(x) in (list, tuple) else list(parts)
         return parts[0] if len(parts) == 1 else list(parts)
 
+    def words(self, x: Inputs, values: Sequence[Tensor]) -> Inputs:
+        """Return x as it was given, but the words of its tokens in the place of text."""
+        if self.text is None:
+            return x
+        parts = [
+            self.text.words(number, np.asarray(value)) if _is_text(part) else part
+            for number, (part, value) in enumerate(zip(self._as_list(x), values, strict=True))
+        ]
+        return self.like(x, parts)
+
+    def drawn(self, length: int, samples: int = 2) -> list[np.ndarray]:
+        """Return an array for each input, drawn at random: floats in the method's box, or tokens.
+
+        Args:
+            length: of sizes that are not fixed.
+            samples: how many, where the batch is not fixed.
+        """
+        rng = np.random.default_rng(length)
+        low, high = self._method.box or (-1.0, 1.0)
+        arrays = []
+        for number, spec in enumerate(self.specs):
+            batch, *sizes = spec.shape
+            shape = (batch or samples, *(size or length for size in sizes))
+            if number in self.tokens:
+                x = rng.integers(0, self.vocabularies.get(number, 2), shape)
+            elif spec.dtype.is_floating:
+                x = rng.uniform(low, high, shape)
+            else:
+                x = rng.integers(0, 2, shape)
+            arrays.append(x.astype(spec.dtype.as_numpy_dtype))
+        return arrays
+
     def _as_list(self, x: Inputs) -> list[Any]:
         count = len(self.specs)
         if count == 1:
@@ -137,6 +201,8 @@ class InputSpec:
 
     def _value(self, number: int, x: Any) -> Tensor:
         fits = self._kinds(number)
+        if self.text is not None and self.text.lookups[number] is not None and _is_text(x):
+            x = self.text.tokens(number, x)
         if isinstance(x, tf.SparseTensor):
             raise self.unfit(number, type(x).__name__)
         if not tf.is_tensor(x):
@@ -166,6 +232,8 @@ class InputSpec:
             lacks_batch = expected[1:].is_compatible_with(shape)
             hint = "; add a batch axis, x[None]" if lacks_batch else ""
             raise self.unfit(number, f"{kind}shape {shape_said(shape)}{hint}")
+        if 0 in shape[1:]:
+            raise self.unfit(number, f"shape {shape_said(shape)}: nothing to explain")
 
     def _kinds(self, number: int) -> str:
         """Return which dtypes an input can have, as NumPy's letters."""
@@ -212,8 +280,9 @@ class InputSpec:
 def _range(x: Any, dtype: tf.DType) -> tuple[Any, Any, Any]:
     """Return the least and the largest value as the model reads it, and whether all are finite."""
     if not tf.executing_eagerly() and tf.is_tensor(x):
-        x = tf.cast(x, dtype)
-        finite = tf.reduce_all(tf.math.is_finite(x)) if dtype.is_floating else True
+        # Ints as they are: cast to narrower ones, 2³² + 1 would be 1.
+        x = tf.cast(x, dtype if dtype.is_floating and x.dtype.is_floating else tf.int64)
+        finite = tf.reduce_all(tf.math.is_finite(x)) if x.dtype.is_floating else True
         return tf.reduce_min(x), tf.reduce_max(x), finite
     # NumPy, without a copy on the CPU: its minimum and maximum are NaN if a value is.
     values = np.asarray(x)
@@ -222,6 +291,18 @@ def _range(x: Any, dtype: tf.DType) -> tuple[Any, Any, Any]:
         with np.errstate(over="ignore"):  # what is too large for the model becomes Inf
             lowest, highest = (dtype.as_numpy_dtype(value) for value in (lowest, highest))
     return lowest, highest, math.isfinite(lowest) and math.isfinite(highest)
+
+
+def _is_text(x: Any) -> bool:
+    return (x.dtype == tf.string) if tf.is_tensor(x) else np.asarray(x).dtype.kind in "UOST"
+
+
+def _broadcasts(shape: tuple[int, ...], to: tf.TensorShape) -> bool:
+    """Return whether an array of a shape broadcasts to another one, whose batch is of any size."""
+    if len(shape) > len(to):
+        return False
+    pairs = zip(reversed(shape), reversed(to.as_list()), strict=False)
+    return all(size == 1 or wanted in (size, None) for size, wanted in pairs)
 
 
 def _kind(spec: tf.TensorSpec, is_tokens: bool) -> Kind | None:
@@ -255,12 +336,7 @@ def _for_every_sample(classes: Classes, x: tf.Tensor) -> Classes:
     """Return the classes as tensors, int32 (batch,), of -1 where none are given."""
     if not tf.executing_eagerly():
         batch = tf.shape(x)[:1]
-        return Classes(
-            *(
-                tf.fill(batch, PREDICTED) if value is None else tf.broadcast_to(value, batch)
-                for value in classes
-            )
-        )
+        return Classes(*(_of_every_sample(value, batch) for value in classes))
     samples = x.shape[0]
     return Classes(
         *(
@@ -270,23 +346,13 @@ def _for_every_sample(classes: Classes, x: tf.Tensor) -> Classes:
     )
 
 
-def token_inputs(graph: Graph) -> frozenset[int]:
-    """Return the numbers of the inputs that an Embedding layer reads, also in models inside."""
-    numbers = {id(x): number for number, x in enumerate(graph.inputs)}
-    found = set()
-    for operation in graph.operations:
-        inner = _keras.graph_of(operation)
-        is_model = isinstance(operation, keras.Model) and inner is not None
-        wraps = isinstance(operation, keras.layers.TimeDistributed)
-        layer = operation.layer if wraps else operation
-        if not is_model and not isinstance(layer, keras.layers.Embedding):
-            continue
-        read_as_tokens = token_inputs(inner) if is_model else {0}
-        for tensors in _keras.inputs_of(operation):
-            for position, x in enumerate(tensors):
-                if id(x) in numbers and position in read_as_tokens:
-                    found.add(numbers[id(x)])
-    return frozenset(found)
+def _of_every_sample(value: tf.Tensor | np.ndarray | None, batch: tf.Tensor) -> tf.Tensor:
+    if value is None:
+        return tf.fill(batch, PREDICTED)
+    if len(value.shape) == 1:  # one int would be broadcast
+        expected = "Expected one int a sample of target, contrast and step."
+        tf.debugging.Assert(tf.reduce_all(tf.shape(value) == batch), [expected])
+    return tf.broadcast_to(value, batch)
 
 
 def shape_said(shape: Any) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from tabulate import tabulate
 
 from tfrnnx.explaining.arrays import Tensor
-from tfrnnx.primitives.scope import ACCOUNTS
+from tfrnnx.primitives.record import ACCOUNTS
 
 
 class Row(NamedTuple):

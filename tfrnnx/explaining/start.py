@@ -1,6 +1,6 @@
 """Where the way back starts: at which outputs, and with what."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -63,7 +63,10 @@ def _of_class(
     logits = output[:, None] if output.shape.rank == 1 else output
     if form.steps:
         steps = tf.shape(output)[1]
-        step = step % steps
+        inside = (step >= -steps) & (step < steps)
+        expected = "Expected step to be below the number of steps, or to count from the end."
+        with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(inside), [expected])]):
+            step = step % steps
         logits = tf.gather(logits, step, axis=1, batch_dims=1)
     classes = logits.shape[-1]
     predicted = tf.argmax(logits, -1, output_type=tf.int32)
@@ -106,7 +109,12 @@ def _positive_start(starts: list[tf.Tensor], score: tf.Tensor) -> list[tf.Tensor
     return [tf.reshape(factor, [-1] + [1] * (part.shape.rank - 1)) * part for part in parts]
 
 
-def _checked_score(score: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
+def _checked_score(score: Any, output: tf.Tensor) -> tf.Tensor:
+    if score is None:
+        raise InputError(
+            "Expected a callable target to return one float for every sample, (batch,). Received: "
+            "nothing; does it lack a return?"
+        )
     score = tf.convert_to_tensor(score)
     if score.shape.rank == 2 and score.shape[-1] == 1:
         score = score[:, 0]
@@ -115,4 +123,7 @@ def _checked_score(score: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
             "Expected a callable target to return one float for every sample, (batch,). Received: "
             f"{score.dtype.name} of shape {tuple(score.shape)}"
         )
-    return tf.cast(score, output.dtype)
+    as_many = tf.shape(score)[0] == tf.shape(output)[0]
+    expected = "Expected a callable target to return one float for every sample, (batch,)."
+    with tf.control_dependencies([tf.debugging.Assert(as_many, [expected])]):
+        return tf.cast(tf.identity(score), output.dtype)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias, TypeGuard
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeGuard
 
 import numpy as np
 import tensorflow as tf
@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfrnnx.errors import InputError
 from tfrnnx.handlers import Graph
 
+ALL = "all"  # in the place of a class: every one of them, one after the other
 PREDICTED = -1  # in the place of a class: the one that the model predicts
 
 # An int for all samples or one for each, as a user may give it.
@@ -24,7 +25,8 @@ class Target:
     """One number for every sample of what a model puts out.
 
     Attributes:
-        index: the class: None for the predicted one of each sample, an int, or ints (batch,).
+        index: the class: None for the predicted one of each sample, an int, or ints (batch,);
+            "all" for every class, whose relevance then stands on an axis behind the batch.
         contrast: another class, an int or ints (batch,): what speaks for `index` and against it,
             logit[index] - logit[contrast].
         step: of outputs (batch, steps, classes): which time step, an int or ints (batch,);
@@ -36,14 +38,14 @@ class Target:
         >>> tfrnnx.explain(tagger, x, "lrp_epsilon", tfrnnx.Target(7, step=-1, output="tags"))
     """
 
-    index: Ints | None = None
+    index: Ints | Literal["all"] | None = None
     contrast: Ints | None = None
     step: Ints | None = None
     output: int | str | None = None
 
 
 # What of a model's outputs to explain, as a user may give it.
-AnyTarget: TypeAlias = Target | Ints | Score | None
+AnyTarget: TypeAlias = Target | Ints | Literal["all"] | Score | None
 
 
 class Form(NamedTuple):
@@ -54,12 +56,14 @@ class Form(NamedTuple):
         steps: whether there is a time step.
         contrasts: whether there is a contrast.
         score: the callable, if the target is one.
+        each: whether every class is explained.
     """
 
     output: int = 0
     steps: bool = False
     contrasts: bool = False
     score: Score | None = None
+    each: bool = False
 
 
 class Classes(NamedTuple):
@@ -91,7 +95,7 @@ def check_target(target: AnyTarget, model: Graph) -> tuple[Form, Classes]:
             ints that are none or out of their range.
     """
     form, given = form_of(target, model)
-    values = (given.index, given.contrast, given.step)
+    values = (None if form.each else given.index, given.contrast, given.step)
     if all(value is None for value in values):
         return form, Classes()
     ranges = zip(_NAMES, values, _ranges(form, model), strict=True)
@@ -138,7 +142,10 @@ def form_of(target: AnyTarget, model: Graph) -> tuple[Form, Target]:
     if not isinstance(target, Target):
         target = Target(target)
     form = Form(
-        _output_number(target.output, model), target.step is not None, target.contrast is not None
+        _output_number(target.output, model),
+        target.step is not None,
+        target.contrast is not None,
+        each=isinstance(target.index, str) and target.index == ALL,
     )
     shape = model.outputs[form.output].shape
     if len(shape) not in (1, 2, 3) or (len(shape) > 1 and shape[-1] is None):
@@ -194,9 +201,11 @@ def _ranges(form: Form, model: Graph) -> tuple[range, range, range]:
 
 def _expected(name: str, allowed: range) -> str:
     none = "None, " if name == "target" else ""
+    # Exported endpoints take ints alone.
+    every = ', or "all"' if name == "target" and tf.executing_eagerly() else ""
     return (
         f"Expected {name} to be {none}an int in [{allowed[0]}, {allowed[-1]}], or one such int a "
-        "sample."
+        f"sample{every}."
     )
 
 

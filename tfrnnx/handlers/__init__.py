@@ -19,7 +19,7 @@ from tfrnnx.handlers import (
     preprocessing,
     recurrent,
 )
-from tfrnnx.handlers.graph import call_model, functional, run_model
+from tfrnnx.handlers.graph import call_model, functional, run_model, token_inputs
 from tfrnnx.handlers.registry import (
     Stepper,
     activation_handlers,
@@ -28,11 +28,13 @@ from tfrnnx.handlers.registry import (
     supported_layers,
     supported_operations,
 )
+from tfrnnx.handlers.text import Text, reads_text
 from tfrnnx.handlers.whole import Graph, Whole
 
 __all__ = [
     "Graph",
     "Stepper",
+    "Text",
     "Whole",
     "activation_handlers",
     "activations",
@@ -49,9 +51,11 @@ __all__ = [
     "moving",
     "normalization",
     "operations",
+    "reads_text",
     "preprocessing",
     "recurrent",
     "run_model",
     "supported_layers",
     "supported_operations",
+    "token_inputs",
 ]

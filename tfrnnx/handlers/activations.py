@@ -13,7 +13,8 @@ from tfrnnx.handlers.registry import (
     activation_handlers,
     layer_handlers,
 )
-from tfrnnx.primitives.scope import Final, mark_positive, scope
+from tfrnnx.primitives.record import Final
+from tfrnnx.primitives.scope import mark_positive, scope
 
 Activation = Callable[[tf.Tensor], tf.Tensor]
 

@@ -14,7 +14,13 @@ import tensorflow as tf
 from tfrnnx import primitives
 from tfrnnx.handlers.operations import functions, is_live, of_one_shape, register, tensors_of
 from tfrnnx.handlers.registry import unsupported
-from tfrnnx.primitives.scope import mark_moved, mark_positive, relevance_scope, scope
+from tfrnnx.primitives.scope import (
+    mark_attention,
+    mark_moved,
+    mark_positive,
+    relevance_scope,
+    scope,
+)
 
 ops = keras.ops
 
@@ -55,9 +61,17 @@ def _sum(a: Any, b: Any, sign: float) -> tf.Tensor:
         return primitives.add(*of_one_shape(*tensors_of(a, b)), factors=(1.0, sign))
     if is_live(a):
         x, c = _wide(a, b)
-        return _affine(x, offset=b if sign > 0 and _is_number(b) else sign * c)
+        return _same_total(a, _affine(x, offset=b if sign > 0 and _is_number(b) else sign * c))
     x, c = _wide(b, a)
-    return _affine(x, sign, a if _is_number(a) else c)
+    return _same_total(b, _affine(x, sign, a if _is_number(a) else c))
+
+
+def _same_total(x: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
+    """Return z, which is a sum over an axis where x is one, but for a constant."""
+    active = scope()
+    assert active is not None
+    active.record.note(z, total_of=active.record.facts(x).total_of)
+    return z
 
 
 def _is_number(x: Any) -> bool:
@@ -75,7 +89,10 @@ def _multiply(operation: Any, a: Any, b: Any) -> tf.Tensor:
 
 @register(ops.divide, ops.true_divide, ops.divide_no_nan, shapes=_TWO)
 def _divide(operation: Any, a: Any, b: Any) -> tf.Tensor:
-    """The denominator is read as a constant, and the numerator gets all."""
+    """The denominator is read as a constant, and the numerator gets all.
+
+    Values >= 0 by their own sum are attention weights, as a softmax makes them.
+    """
     if not is_live(a):
         x, c = _wide(b, a)
         return primitives.activate(x, lambda x: operation.call(c, x))
@@ -85,7 +102,12 @@ def _divide(operation: Any, a: Any, b: Any) -> tf.Tensor:
     x, y = of_one_shape(*tensors_of(a, b))
     if relevance_scope() is None:
         return operation.call(x, y)
-    return _affine(x, tf.stop_gradient(operation.call(tf.ones_like(y), y)))
+    z = _affine(x, tf.stop_gradient(operation.call(tf.ones_like(y), y)))
+    active = scope()
+    assert active is not None
+    if active.record.facts(b).total_of is a:
+        mark_attention(z)
+    return z
 
 
 @register(ops.negative)

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfrnnx import _keras, primitives
 from tfrnnx.handlers.normalization import unit
 from tfrnnx.handlers.registry import layer_handlers
-from tfrnnx.primitives.scope import mark_moved, reading
+from tfrnnx.primitives.scope import mark_moved, reading, scope
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _MASKED = -1e9  # less than any score: as finite as Keras has it
@@ -166,7 +166,17 @@ def _multi_head_attention(
         opening = _project(dense["gate"], of_query, gates=True)
         heads = primitives.gate(primitives.activate(opening, tf.sigmoid), heads)
     output = _project(dense["output"], heads, inputs=2)
+    if not grouped:
+        _take_masks(query, value, key)
     return (output, weights) if return_attention_scores else output
+
+
+def _take_masks(*tensors: tf.Tensor) -> None:
+    """Have these tensors lose their masks, as Keras does: whoever reads them next gets none."""
+    active = scope()
+    assert active is not None
+    for x in tensors:
+        active.record.note(x, mask=None)
 
 
 def _equations(rank: int, axes: Sequence[int]) -> tuple[str, str]:

@@ -9,7 +9,8 @@ import tensorflow as tf
 from tfrnnx import primitives
 from tfrnnx.handlers.activations import activated
 from tfrnnx.handlers.registry import handler_of, layer_handlers, unsupported
-from tfrnnx.primitives.scope import Source, scope
+from tfrnnx.primitives.record import Source
+from tfrnnx.primitives.scope import scope
 
 
 @layer_handlers.register(keras.layers.Dense)

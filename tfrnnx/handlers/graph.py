@@ -43,15 +43,17 @@ def _run_layer(layer: Any, path: str, args: tuple, kwargs: dict[str, Any]) -> An
         outputs = _run_on_masks(layer, args, kwargs)
     else:
         inputs = args[0] if args else next(iter(kwargs.values()))
+        for name in kwargs:
+            if name.endswith("mask"):
+                kwargs[name] = record.as_at_x(lambda name=name: kwargs[name])
         handed, mask = _masks_of(layer, args, kwargs)
         if is_own_code(layer):
             outputs = run_model(*traced(layer, args, kwargs | handed), f"{path}/")
             if layer.supports_masking:  # else what is inside hands masks on, or loses them
                 _note_masks(layer, inputs, outputs, mask, read="mask" in handed)
         elif isinstance(layer, keras.Model):
-            for x, its in zip(
-                keras.tree.flatten(inputs), keras.tree.flatten(mask or ()), strict=False
-            ):
+            flat = keras.tree.flatten(inputs), keras.tree.flatten(mask)
+            for x, its in zip(*flat, strict=False):
                 if its is not None:
                     record.note(x, mask=its)
             outputs = run_model(layer, inputs, f"{path}/")
@@ -82,7 +84,7 @@ def _run_on_masks(operation: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
         return outputs
     if any(x.dtype.is_floating for x in keras.tree.flatten(outputs)):
         raise unsupported(operation)
-    return active.record.as_at_x(lambda: outputs)
+    return outputs
 
 
 def _masks_of(layer: Any, args: tuple, kwargs: dict[str, Any]) -> tuple[dict[str, Any], Any]:
@@ -180,9 +182,30 @@ def _note_masks(layer: Any, inputs: Any, outputs: Any, mask: Any, read: bool) ->
     made = record.as_at_x(lambda: layer.compute_mask(inputs, mask))
     if isinstance(layer, keras.layers.Embedding | keras.layers.Masking):
         made = record.both_masks(made, mask)  # they make one whatever they get
+    if _any(mask) and not (read or _any(made)):  # such as of a sum with what has none
+        record.lose_mask(layer.name, inputs)
     for x, its in zip(flat, keras.tree.flatten(made), strict=False):
         if its is not None and record.facts(x).mask is None:
             record.note(x, mask=its, read=read)
+
+
+def token_inputs(graph: Any) -> frozenset[int]:
+    """Return the numbers of the inputs that an Embedding layer reads, also in models inside."""
+    numbers = {id(x): number for number, x in enumerate(graph.inputs)}
+    found = set()
+    for operation in graph.operations:
+        inner = _keras.graph_of(operation)
+        is_model = isinstance(operation, keras.Model) and inner is not None
+        wraps = isinstance(operation, keras.layers.TimeDistributed)
+        layer = operation.layer if wraps else operation
+        if not is_model and not isinstance(layer, keras.layers.Embedding):
+            continue
+        read_as_tokens = token_inputs(inner) if is_model else {0}
+        for tensors in _keras.inputs_of(operation):
+            for position, x in enumerate(tensors):
+                if id(x) in numbers and position in read_as_tokens:
+                    found.add(numbers[id(x)])
+    return frozenset(found)
 
 
 def functional(model: Any) -> Any:

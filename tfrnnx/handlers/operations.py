@@ -366,7 +366,17 @@ def _triangle(operation: Any, x: tf.Tensor) -> tf.Tensor:
 # Sums with constant weights, and constants
 
 
-@register(lambda x: ops.cumsum(x, 1), ops.mean, ops.sum)
+@register(ops.sum)
+def _total(operation: Any, x: tf.Tensor) -> tf.Tensor:
+    active = scope()
+    assert active is not None
+    total = _sum(operation, x)
+    if active.record.facts(x).positive:
+        active.record.note(total, total_of=x)
+    return total
+
+
+@register(lambda x: ops.cumsum(x, 1), ops.mean)
 @register(lambda x: ops.average_pool(x, 2), shapes=((1, 4, 2),))
 @register(ops.trace)
 def _sum(operation: Any, x: tf.Tensor) -> tf.Tensor:

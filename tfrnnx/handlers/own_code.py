@@ -5,6 +5,7 @@ the weights as they are.
 """
 
 import re
+import textwrap
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -89,14 +90,13 @@ def symbolically(layer: Any, make: Callable[[Callable[..., Any]], Any]) -> Any:
         ):
             made = make(call)
     except Exception as error:  # whatever a call that is made of something else raises
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise unsupported(
-            layer, f", whose call does not only call layers and operations of keras.ops: {reason}"
-        ) from error
+        reason = re.split(r"[.:]?\s*\n|\. ", str(error).strip())[0] or type(error).__name__
+        why = ", whose call does more than call layers and operations"
+        raise unsupported(layer, f"{why} ({textwrap.shorten(reason, 100)}),") from error
     if assigned.state_mapping:
-        raise unsupported(layer, ", whose call assigns to variables")
+        raise unsupported(layer, ", whose call assigns to variables,")
     for inner in _keras.layers_beside_constants(made):
-        raise unsupported(layer, f", whose call hands constants to the layer {inner.name!r}")
+        raise unsupported(layer, f", whose call hands constants to the layer {inner.name!r},")
     _number(made.operations)
     return made
 

@@ -18,7 +18,10 @@ def _rescaling(layer: Any, x: tf.Tensor) -> tf.Tensor:
     if keras.config.image_data_format() != "channels_last":  # that of its arrays
         raise unsupported(layer, " with image_data_format() other than 'channels_last'")
     x = tf.cast(x, layer.variable_dtype)
-    return _affine(x, tf.cast(layer.scale, x.dtype), tf.cast(layer.offset, x.dtype))
+    scale, offset = tf.cast(layer.scale, x.dtype), tf.cast(layer.offset, x.dtype)
+    if tf.broadcast_static_shape(x.shape, (scale + offset).shape).as_list() != x.shape.as_list():
+        raise unsupported(layer, f" of more values than it reads, {tuple(x.shape[1:])}")
+    return primitives.affine(x, scale, offset)
 
 
 @layer_handlers.register(keras.layers.Normalization)
@@ -29,19 +32,8 @@ def _normalization(layer: Any, x: tf.Tensor) -> tf.Tensor:
     mean, variance = (tf.cast(layer.mean, x.dtype), tf.cast(layer.variance, x.dtype))
     deviation = tf.maximum(tf.sqrt(variance), keras.config.epsilon())
     if layer.invert:
-        return _affine(x, deviation, mean)
-    return _affine(x, 1 / deviation, -mean / deviation)
-
-
-def _affine(x: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
-    """Return x * scale + offset; either can have more channels than x has."""
-    shape = tf.broadcast_dynamic_shape(tf.shape(x), tf.shape(scale + offset))
-    static = tf.broadcast_static_shape(x.shape, (scale + offset).shape)
-    if static.as_list() != x.shape.as_list():
-        copies = tf.ensure_shape(tf.broadcast_to(x, shape), static)
-        mark_moved(x, copies)
-        x = copies
-    return primitives.affine(x, scale, offset)
+        return primitives.affine(x, deviation, mean)
+    return primitives.affine(x, 1 / deviation, -mean / deviation)
 
 
 def _resized(
@@ -69,7 +61,21 @@ def _resizing(layer: Any, x: tf.Tensor) -> tf.Tensor:
     for option in ("crop_to_aspect_ratio", "pad_to_aspect_ratio", "antialias"):
         if getattr(layer, option, False):
             raise unsupported(layer, f" with {option}=True")
-    return _resized(layer, x, layer.transform_images, layer.interpolation)
+    resize = layer.transform_images
+    if layer.interpolation == "nearest":  # of TensorFlow's, XLA has no gradient
+
+        def resize(x: tf.Tensor) -> tf.Tensor:
+            rows = tf.gather(x, _nearest(tf.shape(x)[1], layer.height), axis=1)
+            return tf.gather(rows, _nearest(tf.shape(x)[2], layer.width), axis=2)
+
+    return _resized(layer, x, resize, layer.interpolation)
+
+
+def _nearest(size: tf.Tensor, outputs: int) -> tf.Tensor:
+    """Return the places of the pixels in which the centers of the outputs stand."""
+    steps = tf.range(outputs, dtype=tf.float32)  # as TensorFlow rounds it
+    places = tf.floor((steps + 0.5) * (tf.cast(size, tf.float32) / outputs))
+    return tf.minimum(tf.cast(places, tf.int32), size - 1)
 
 
 @layer_handlers.register(keras.layers.CenterCrop, moves_values=True)

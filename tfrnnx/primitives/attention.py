@@ -7,12 +7,7 @@ import tensorflow as tf
 from tfrnnx.primitives.accounts import Ending
 from tfrnnx.primitives.elementwise import weighted_sum
 from tfrnnx.primitives.pullback import pullback
-from tfrnnx.primitives.scope import (
-    mark_attention,
-    mark_positive,
-    reading,
-    relevance_scope,
-)
+from tfrnnx.primitives.scope import mark_attention, mark_positive, reading, relevance_scope
 from tfrnnx.propagation.rules import message, stabilized
 
 

@@ -9,14 +9,8 @@ import tensorflow as tf
 from tfrnnx.errors import InputError
 from tfrnnx.primitives.accounts import Ending
 from tfrnnx.primitives.pullback import pullback
-from tfrnnx.primitives.scope import (
-    Scope,
-    Source,
-    mark_attention,
-    mark_positive,
-    relevance_scope,
-    scope,
-)
+from tfrnnx.primitives.record import Source
+from tfrnnx.primitives.scope import Scope, mark_attention, mark_positive, relevance_scope, scope
 from tfrnnx.propagation.rules import message, stabilized
 from tfrnnx.propagation.terms import Terms
 

@@ -9,12 +9,15 @@ import tensorflow as tf
 
 from tfrnnx import _keras
 from tfrnnx.errors import OutputError
+from tfrnnx.explaining.default import AUTO, default_method
 from tfrnnx.explaining.explainer import Explainer
+from tfrnnx.explaining.inputs import InputSpec, shape_said
 from tfrnnx.explaining.targets import Ints, Target, output_names
-from tfrnnx.handlers import functional
+from tfrnnx.handlers import Text, functional, reads_text
+from tfrnnx.propagation.methods import get_method
 from tfrnnx.storage.files import atomic
 
-DEFAULT_METHODS = ("sa", "gb", "dtd")
+DEFAULT_METHODS = ("sa", "gb", AUTO)
 
 # What endpoints take: the input, or of several a dict by their names.
 _X: TypeAlias = tf.Tensor | dict[str, tf.Tensor]
@@ -24,6 +27,7 @@ def export(
     model: keras.Model,
     path: str | Path,
     methods: Sequence[str] = DEFAULT_METHODS,
+    verify: bool = True,
     **parameters: dict[str, Any],
 ) -> None:
     """Write a TensorFlow SavedModel that predicts and explains.
@@ -44,14 +48,17 @@ def export(
     `logits_<output>`.
 
     Args:
-        model: as for `tfrnnx.Explainer`.
+        model: as for `tfrnnx.Explainer`; of text the endpoints take tokens.
         path: the folder to write; one that is there is replaced at once.
-        methods: names of methods.
+        methods: names of methods; "auto" is the one that fits the model.
+        verify: compare what is explained with the model's own outputs, on inputs that are drawn, of
+            several lengths where steps are not fixed.
         **parameters: of a method, by its name, such as `dtd={"low": 0.0}`.
 
     Raises:
         OutputError: if the folder cannot be written.
-        UnknownNameError, ConfigError, UnsupportedLayerError: as `tfrnnx.Explainer`.
+        UnknownNameError, ConfigError, UnsupportedLayerError, MismatchError: as
+            `tfrnnx.Explainer`.
     """
     path = Path(path)
     if path.exists() and not (path / "saved_model.pb").is_file() and not _is_empty(path):
@@ -59,15 +66,28 @@ def export(
             f"Expected {path} to be a SavedModel, an empty folder or not there. Received: "
             "something else; choose another folder"
         )
+    if reads_text(model):
+        model = Text(model).behind
     module = tf.Module()
     # Endpoints read the variables themselves: what is saved are the weights as they are now.
     module.model_variables = [variable.value for variable in model.variables]
-    explainers = {name: Explainer(model, name, **parameters.get(name, {})) for name in methods}
+    names = [default_method(model) if name == AUTO else name for name in methods]
+    explainers = {name: Explainer(model, name, **parameters.get(name, {})) for name in names}
     graph = functional(model)
+    if verify:
+        for explainer in explainers.values():
+            explainer.verify()
     x = _input_specs(graph)
 
+    any_method = get_method("gradient")  # with no box that x must lie in
+
     def serve(x: _X) -> tf.Tensor | dict[str, tf.Tensor]:
+        x = _of_shape(graph, x)
+        InputSpec(graph, any_method).check(_as_given(graph, x))
         outputs = keras.tree.flatten(graph(_nested(graph, x), training=False))
+        for output in outputs:
+            finite = tf.reduce_all(tf.math.is_finite(output))
+            tf.debugging.Assert(finite, ["Expected finite outputs. Received: NaN or Inf"])
         return outputs[0] if len(outputs) == 1 else _by_name("output", graph, outputs)
 
     module.serve = tf.function(serve, input_signature=[x], autograph=False)
@@ -90,6 +110,7 @@ def _endpoint(
     steps = len(graph.outputs[number].shape) == 3
 
     def explained(x: _X, target: Ints | None, step: Ints | None) -> dict[str, tf.Tensor]:
+        x = _of_shape(graph, x)
         explanation = explainer.explain(_nested(graph, x), Target(target, step=step, output=number))
         relevance = keras.tree.flatten(_as_list(graph, explanation.relevance))
         logits = keras.tree.flatten(explanation.logits)
@@ -118,6 +139,31 @@ def _endpoint(
             endpoint.get_concrete_function(x, target, step)
             endpoint.get_concrete_function(x, step=step)
     return endpoint
+
+
+def _of_shape(graph: keras.Model, x: _X) -> _X:
+    """Return x, which is of the model's shape, or an assertion says what was expected."""
+    checked = []
+    for tensor, wanted, name in zip(
+        _as_list(graph, x), graph.inputs, _input_names(graph), strict=True
+    ):
+        # A signature is called with tensors of any shape; that it names one shall not make the
+        # comparison a constant.
+        given = tf.shape(tf.raw_ops.PlaceholderWithDefault(input=tensor, shape=None))
+        sizes = [(axis, size) for axis, size in enumerate(wanted.shape) if size is not None]
+        expected = f"Expected {name} to be of shape {shape_said(wanted.shape)}."
+        axes, values = [axis for axis, _ in sizes], [size for _, size in sizes]
+        same = tf.reduce_all(tf.gather(given, tf.constant(axes, tf.int32)) == values)
+        with tf.control_dependencies([tf.debugging.Assert(same, [expected, given])]):
+            checked.append(tf.identity(tensor))
+    return (
+        dict(zip(_input_names(graph), checked, strict=True)) if isinstance(x, dict) else checked[0]
+    )
+
+
+def _as_given(graph: keras.Model, x: _X) -> Any:
+    """Return x as an explainer takes it."""
+    return _as_list(graph, x) if len(graph.inputs) > 1 else x
 
 
 def _input_names(graph: keras.Model) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 
 from tfrnnx import plugins
@@ -21,7 +22,7 @@ def model_file(path: str | Path) -> Path:
 
 
 def load_model(path: str | Path, compile: bool = False) -> keras.Model:
-    """Load a `.keras` file, or the `model.keras` of a folder that training wrote.
+    """Load a `.keras` file, or the `model.keras` of a folder that training wrote; or an `.h5` file.
 
     No module is imported because the file names it: the plugins that it needs are loaded before, by
     `tfrnnx.load_plugin`. Where one has changed since, the model is loaded with a warning.
@@ -39,23 +40,27 @@ def load_model(path: str | Path, compile: bool = False) -> keras.Model:
         ConfigError: for a plugin that is not loaded, naming its file.
     """
     path = model_file(path)
-    expected = "Expected a Keras model, a .keras file or a folder of a training run."
+    expected = "Expected a Keras model, a .keras or .h5 file or a folder of a training run."
     try:
         if not path.is_file():
             raise ModelFileError(f"{expected} Received: {path}, which does not exist")
-        if not zipfile.is_zipfile(path):
+        if h5py.is_hdf5(path):
+            config = _config_in_h5(path, expected)
+        elif zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()
+                if damaged is not None:
+                    raise ModelFileError(f"{expected} Received: {path}, damaged at {damaged}")
+                config = json.loads(archive.read("config.json"))
+        else:
             raise ModelFileError(
                 f"{expected} Received: {path}, which is truncated or of another kind"
             )
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-            if damaged is not None:
-                raise ModelFileError(f"{expected} Received: {path}, damaged at {damaged}")
-            config = json.loads(archive.read("config.json"))
         plugins.tell_changes(_recorded(path), str(path))
         if not compile:
             config.pop("compile_config", None)  # as Keras does
         _check_known(config, path)
+        _check_no_code(config, path)
         return keras.saving.load_model(path, compile=compile)
     except TfrnnxError:
         raise
@@ -63,6 +68,40 @@ def load_model(path: str | Path, compile: bool = False) -> keras.Model:
         raise ModelFileError(
             f"{expected} Received: {path}, not loadable: {_reason(error)}"
         ) from error
+
+
+def _config_in_h5(path: Path, expected: str) -> Any:
+    """Return the configuration of a model in Keras's older format.
+
+    Raises:
+        ModelFileError: for a file of weights alone, or with another ending.
+    """
+    with h5py.File(path) as file:
+        if "model_config" not in file.attrs:
+            raise ModelFileError(
+                f"{expected} Received: {path}, which has weights alone; build the model in Python, "
+                "model.load_weights(...), and model.save(....keras)"
+            )
+        if path.suffix not in (".h5", ".hdf5"):
+            raise ModelFileError(f"{expected} Received: {path}, HDF5 by content; name it .h5")
+        config = file.attrs["model_config"]
+        return json.loads(config.decode() if isinstance(config, bytes) else str(config))
+
+
+def _check_no_code(config: Any, path: Path) -> None:
+    """Check that there is no function of Python's own code in a file, which loading would run."""
+    if isinstance(config, list):
+        for part in config:
+            _check_no_code(part, path)
+    if not isinstance(config, dict):
+        return
+    if config.get("class_name") == "__lambda__" or config.get("function_type") == "lambda":
+        raise ModelFileError(
+            f"Expected a model without code in its file. Received: {path}, with a lambda; name the "
+            "function, register it with keras.saving.register_keras_serializable, and save anew"
+        )
+    for part in config.values():
+        _check_no_code(part, path)
 
 
 def _recorded(path: Path) -> dict[str, str]:

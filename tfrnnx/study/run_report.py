@@ -9,7 +9,7 @@ from tfrnnx.data import DataSet, Task, as_images
 from tfrnnx.networks.runs import Run, TrainConfig
 from tfrnnx.plots.heatmaps import heatmaps, save_figure
 from tfrnnx.scores.metrics import metrics
-from tfrnnx.serving.saved_model import DEFAULT_METHODS, export
+from tfrnnx.serving.saved_model import export
 from tfrnnx.study.scoring import (
     Scores,
     Shown,
@@ -19,6 +19,7 @@ from tfrnnx.study.scoring import (
     score_network,
 )
 
+_METHODS = ("sa", "gb", "dtd")
 _SHOWN = 6
 
 
@@ -47,7 +48,7 @@ def report(
     """
     task = data.task(config)
     chosen = [name for name in fitting(**facts_of(task)) if metrics[name].compared][:1]
-    scores = Scores(model, task, dict.fromkeys(DEFAULT_METHODS, chosen), shown=_SHOWN)
+    scores = Scores(model, task, dict.fromkeys(_METHODS, chosen), shown=_SHOWN)
     score_network(scores, data, config, verbose=verbose)
     found, history = scores.summary(), run.read_history()
     results = {
@@ -61,7 +62,7 @@ def report(
         "seconds": sum(row["seconds"] for row in history),
     }
     _draw(scores.shown, task, run)
-    parameters = {name: method_parameters(name, task) for name in DEFAULT_METHODS}
+    parameters: dict[str, Any] = {name: method_parameters(name, task) for name in _METHODS}
     export(model, run.saved_model, list(parameters), **parameters)
     run.write_results(config, results)
     shutil.rmtree(run.checkpoint, ignore_errors=True)

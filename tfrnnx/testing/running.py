@@ -5,7 +5,7 @@ All that is called of it outside of its public names is called here.
 
 import inspect
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import keras
 import numpy as np
@@ -13,12 +13,11 @@ import tensorflow as tf
 
 from tfrnnx.explaining.backward import explain_batch
 from tfrnnx.explaining.explainer import Explainer
-from tfrnnx.explaining.inputs import token_inputs
 from tfrnnx.explaining.ledger import Ledger
 from tfrnnx.explaining.question import Question
-from tfrnnx.explaining.targets import Classes, Form
-from tfrnnx.handlers import cell_handlers, functional, layer_handlers
-from tfrnnx.primitives.scope import Record
+from tfrnnx.explaining.targets import Classes, Form, Target
+from tfrnnx.handlers import cell_handlers, functional, layer_handlers, token_inputs
+from tfrnnx.primitives.record import Record
 from tfrnnx.propagation.methods import Method, get_method, methods
 from tfrnnx.propagation.sampling import Background, Noise
 
@@ -31,12 +30,14 @@ class Run(NamedTuple):
     Attributes:
         relevance: an array for each input.
         logits: (batch, classes).
+        predictions: of every output, with what was looked through applied; none if compiled.
         record: what was found out on the way; None where the model was compiled.
         ledger: of relevance methods that were run eagerly.
     """
 
     relevance: list[np.ndarray]
     logits: np.ndarray
+    predictions: list[np.ndarray]
     record: Record | None
     ledger: Ledger | None
 
@@ -48,29 +49,35 @@ def run(
     target: np.ndarray,
     *,
     masks: Sequence[np.ndarray | None] | None = None,
+    output: int = 0,
+    step: int | None = None,
     how: How = "eagerly",
 ) -> Run:
     """Explain a batch; eagerly, so that nothing is traced, or as an `Explainer` compiles it.
 
     Args:
-        model: that is explained, of outputs (batch, classes).
+        model: that is explained, of outputs (batch, classes) or (batch, steps, classes).
         method: that explains.
         xs: an array for each input of the model.
         target: the class of each sample.
         masks: of each input, bool (batch, steps), or None.
+        output: number of the output that is explained.
+        step: of outputs of sequences, which.
         how: "eagerly", "compiled" or "xla".
     """
     if how != "eagerly":
         explainer = Explainer(model, method, jit_compile=how == "xla")
         given = list(xs) if len(xs) > 1 else xs[0]
         mask = masks if masks is None or len(masks) > 1 else masks[0]
-        found = explainer.explain(given, target, mask=mask)
+        found = explainer.explain(given, Target(target, step=step, output=output), mask=mask)
         relevance = found.relevance if len(xs) > 1 else [found.relevance]
-        return Run([np.asarray(r) for r in relevance], np.asarray(found.logits), None, None)
+        logits = _logits(found.logits, output, step)
+        return Run([np.asarray(r) for r in relevance], logits, [], None, None)
     graph = functional(model)
+    steps = None if step is None else tf.fill([len(target)], step)
     question = Question(
-        Form(),
-        Classes(tf.constant(target, tf.int32)),
+        Form(output, step is not None),
+        Classes(tf.constant(target, tf.int32), step=steps),
         [tf.constant(x) for x in xs],
         [None if m is None else tf.constant(m) for m in masks or [None] * len(xs)],
         token_inputs(graph),
@@ -83,7 +90,16 @@ def run(
         taken = {path: [t.numpy() for t in parts] for path, parts in result.taken.items()}
         states = {path: state.numpy() for path, state in result.initial_states.items()}
         ledger = Ledger(result.start.numpy(), inputs, taken, states)
-    return Run(relevance, result.outputs.numpy(), record, ledger)
+    predictions = [
+        np.asarray(x if final is None else final.function(x))
+        for x, final in zip(keras.tree.flatten(result.outputs), record.finals, strict=True)
+    ]
+    return Run(relevance, _logits(result.outputs, output, step), predictions, record, ledger)
+
+
+def _logits(outputs: Any, output: int, step: int | None) -> np.ndarray:
+    logits = np.asarray(keras.tree.flatten(outputs)[output])
+    return logits if step is None else logits[:, step]
 
 
 def registered_layers() -> set[type]:

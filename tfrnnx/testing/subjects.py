@@ -9,6 +9,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
+from tfrnnx.propagation.methods import Method
 from tfrnnx.testing import running
 
 CLASSES, SAMPLES, STEPS = 3, 3, 6
@@ -99,6 +100,8 @@ class Subject:
         embed: from tokens to what is explained in their place, and
         rest: from there to the logits; None for models that read floats.
         draw: how a weight is drawn.
+        output: number of the output that is explained.
+        step: of outputs of sequences, which.
     """
 
     name: str
@@ -108,6 +111,16 @@ class Subject:
     embed: keras.Model | None = None
     rest: keras.Model | None = None
     draw: Draw = draw_weight
+    output: int = 0
+    step: int | None = None
+
+    def run(
+        self, method: Method, xs: Sequence[np.ndarray], target: np.ndarray, **options: Any
+    ) -> running.Run:
+        """Explain a batch; with the options of `running.run`."""
+        return running.run(
+            self.model, method, xs, target, output=self.output, step=self.step, **options
+        )
 
     def inputs(self, samples: int = SAMPLES, seed: int = 0) -> list[np.ndarray]:
         """Return an array for each input, with the ends of [-1, 1] among its values."""
@@ -151,7 +164,7 @@ class Subject:
             target = logits.argmax(-1)
             if not (np.isfinite(logits).all() and (logits.max(-1) > 0).all()):
                 continue
-            found = running.run(self.model, running.method_of("gradient"), xs, target)
+            found = self.run(running.method_of("gradient"), xs, target)
             if all(np.any(r) for r in found.relevance):
                 return xs, target
         raise AssertionError(

@@ -46,8 +46,8 @@ def of_relevance(thorough: bool, every: bool = True) -> Iterator[Method]:
     first = first_of_families().values()
     names = [n for n, m in examples().items() if m.propagates_relevance and (every or n in first)]
     for turn, name in enumerate(names):
-        every = list(variants(name, cases.PARAMETERS.get(name, lambda xs: {})([])))
-        yield from every if thorough else [every[turn % len(every)]]
+        ways = list(variants(name, cases.PARAMETERS.get(name, lambda xs: {})([])))
+        yield from ways if thorough else [ways[turn % len(ways)]]
 
 
 def first_of_families() -> dict[str, str]:

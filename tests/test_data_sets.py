@@ -136,6 +136,7 @@ def test_digits_are_the_originals_scaled_up():
 # ---- the real files
 
 
+@pytest.mark.slow
 @needs_files
 def test_mnist_from_gz_files(real):
     folder, mnist = real

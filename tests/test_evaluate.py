@@ -356,6 +356,7 @@ def test_the_scores_are_those_of_the_models_explanations(small):
     assert (predicted == maps["predicted"]).sum() >= 3  # pixels are rounded to 127 levels
 
 
+@pytest.mark.slow
 def test_cells_in_processes_give_what_they_give_one_after_the_other(small, tmp_path):
     study = Study(tmp_path / "study", SMALL)
     other = Cell("shallow", "digits", 0)

@@ -100,6 +100,7 @@ def test_what_one_device_began_two_go_on_with(on_one, tmp_path):
     assert_same_training(Run(tmp_path), on_one)
 
 
+@pytest.mark.slow
 def test_what_two_devices_began_one_goes_on_with(on_one, tmp_path):
     assert fork(train_on_two, tmp_path, True) == 0
     assert len(Run(tmp_path).read_history()) == 1

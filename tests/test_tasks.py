@@ -362,6 +362,7 @@ def test_trained_explained_and_reported(kind, registered, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_number_interrupted_goes_on_as_if_it_were_not(tmp_path, monkeypatch):
     data, config = SETS["number"], replace(CONFIG, epochs=2).resolved(120)
     original = training._KeepState.on_epoch_end

@@ -3,7 +3,14 @@
 import pytest
 
 import tfrnnx
-from tfrnnx.testing import cases, check_architecture, check_cell, check_layer, check_method
+from tfrnnx.testing import (
+    cases,
+    check_architecture,
+    check_cell,
+    check_layer,
+    check_method,
+    choices,
+)
 
 LAYERS = {
     **{
@@ -19,27 +26,36 @@ CELLS = {
     **{name: makes[0] for name, makes in cases.CELLS.items()},
     **{f"tfrnnx.layers.{name}": makes[0] for name, makes in cases.OWN_CELLS.items()},
 }
+# Methods of a family differ in their parameters; `python -m tfrnnx.testing` checks all in all ways.
+FIRST = set(choices.first_of_families().values())
+QUICK = {"xla": "none", "every": False}
 
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers(name):
     case = LAYERS[name]
-    check_layer(case.make(), case.shape, **case.facts, xla="none")
+    check_layer(case.make(), case.shape, **case.facts, **QUICK)
 
 
 @pytest.mark.parametrize("name", CELLS)
 def test_cells(name):
-    check_cell(CELLS[name](), cases.FEW_STEPS, xla="none")
+    check_cell(CELLS[name](), cases.FEW_STEPS, **QUICK)
 
 
 @pytest.mark.parametrize("name", tfrnnx.architectures.names())
 def test_architectures(name):
-    check_architecture(name, xla="none")
+    check_architecture(name, **QUICK)
 
 
-@pytest.mark.parametrize("name", tfrnnx.methods.names())
+METHODS = [
+    name if name in FIRST else pytest.param(name, marks=pytest.mark.slow)
+    for name in tfrnnx.methods.names()
+]
+
+
+@pytest.mark.parametrize("name", METHODS)
 def test_methods(name):
-    check_method(name, cases.PARAMETERS.get(name, {}))
+    check_method(name, cases.PARAMETERS.get(name, {}), thorough=name in FIRST)
 
 
 def test_everything_has_a_case():

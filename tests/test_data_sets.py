@@ -136,6 +136,7 @@ def test_digits_are_the_originals_scaled_up():
 # ---- the real files
 
 
+@pytest.mark.slow
 @needs_files
 def test_mnist_from_gz_files(real):
     folder, mnist = real
@@ -145,6 +146,7 @@ def test_mnist_from_gz_files(real):
     assert "mnist" in names_in(folder) and not list(folder.glob(".tfrnnx-*"))
 
 
+@pytest.mark.slow
 @needs_files
 def test_fashion_mnist_in_the_same_place_is_not_mnist(real, monkeypatch):
     # Left alone, TFDS takes MNIST's extracted files, which have the same names.

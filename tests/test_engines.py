@@ -101,6 +101,7 @@ def test_tasks_on_ray_use_as_many_threads_as_they_have_cores(connected):
     assert dict(connected.run(threads_used, None, [0, 1])) == {0: (1, 1), 1: (1, 1)}
 
 
+@pytest.mark.slow
 def test_a_node_that_is_lost_in_the_middle(connected, lose_node, tmp_path):
     tasks = list(range(6))
     finished = connected.run(wait_for_go, str(tmp_path), tasks)

@@ -223,6 +223,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
         claim(Study(tmp_path, SMALL))
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_a_cell_it_goes_on(tmp_path):
     command = ("evaluate", *QUICK, "--arch=shallow", "--fold=0", "--epochs=12")
     process = start(*command, cwd=tmp_path)
@@ -251,6 +252,7 @@ def test_killed_in_the_middle_of_a_cell_it_goes_on(tmp_path):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="finds processes in /proc")
 def test_a_killed_process_is_one_line(tmp_path):
     command = ("evaluate", *QUICK, "--arch=shallow", "--epochs=60", "--jobs=2")
@@ -354,6 +356,7 @@ def test_the_scores_are_those_of_the_models_explanations(small):
     assert (predicted == maps["predicted"]).sum() >= 3  # pixels are rounded to 127 levels
 
 
+@pytest.mark.slow
 def test_cells_in_processes_give_what_they_give_one_after_the_other(small, tmp_path):
     study = Study(tmp_path / "study", SMALL)
     other = Cell("shallow", "digits", 0)

@@ -21,6 +21,7 @@ def example(monkeypatch):
         sys.modules.pop(name, None)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The softmax or sigmoid:tfrnnx.errors.LogitWarning")
 @pytest.mark.parametrize("name, size", [("text", (4000, 6)), ("sensors", (4000, 10))])
 def test_lrp_epsilon_points_to_the_cause(example, name, size, tmp_path, capsys):

@@ -179,6 +179,7 @@ keras_saves = pytest.mark.filterwarnings(
 )
 
 
+@pytest.mark.slow
 @keras_saves
 def test_saving_and_loading_in_a_process_that_only_imports(tmp_path):
     x = samples(3, dtype="float32")

@@ -11,9 +11,12 @@ from tfrnnx.networks import training
 from tfrnnx.networks.runs import Run
 from tfrnnx.storage.models import load_model
 
-pytestmark = pytest.mark.filterwarnings(  # in Keras, on saving
-    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings(  # in Keras, on saving
+        "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
+    ),
+]
 
 EPOCHS = 5
 
@@ -30,6 +33,7 @@ def mixed(request, tmp_path_factory):
     return found, request.param, x.numpy()
 
 
+@pytest.mark.slow
 def test_it_learns(mixed):
     found, _, _ = mixed
     first, *_, last = found.read_history()

@@ -181,6 +181,7 @@ def test_every_engine_has_the_same_bits(home, tmp_path, cluster):
     assert_same_bytes(tmp_path / "out", home / "out")
 
 
+@pytest.mark.slow
 def test_a_node_that_is_lost_in_the_middle(home, tmp_path, cluster, lose_node):
     x = np.load(home / "shards" / "a.npy")
     (tmp_path / "shards").mkdir()

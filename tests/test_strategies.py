@@ -93,12 +93,14 @@ def test_two_devices_train_as_one_does(on_one, tmp_path):
     assert_same_training(Run(tmp_path), on_one)
 
 
+@pytest.mark.slow
 def test_what_one_device_began_two_go_on_with(on_one, tmp_path):
     trained(tmp_path, interrupted=True)
     assert fork(train_on_two, tmp_path) == 0
     assert_same_training(Run(tmp_path), on_one)
 
 
+@pytest.mark.slow
 def test_what_two_devices_began_one_goes_on_with(on_one, tmp_path):
     assert fork(train_on_two, tmp_path, True) == 0
     assert len(Run(tmp_path).read_history()) == 1
@@ -114,6 +116,7 @@ def train_with_dropout(folder):
     assert_same_training(parts, whole)
 
 
+@pytest.mark.slow
 def test_with_dropout_and_scaled_losses_two_devices_go_on_as_if_not_interrupted(tmp_path):
     assert fork(train_with_dropout, tmp_path) == 0
 
@@ -172,6 +175,7 @@ def test_a_batch_that_devices_cannot_share_is_refused(batch_size, fits):
             check(config, digits(), four)
 
 
+@pytest.mark.slow
 def test_one_device_can_be_mirrored(tmp_path):
     arguments = ("train", "--arch=shallow", "--epochs=1", "--batch_size=101")
     results = [

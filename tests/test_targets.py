@@ -342,6 +342,6 @@ def test_every_class_stands_behind_the_batch():
         against[:, 2], tfrnnx.explain(model, x, "lrp_epsilon", tfrnnx.Target(2, contrast=0))
     )
     ragged = tf.ragged.constant([[[1.0, 2, 3]], [[1.0, 2, 3]] * 3], ragged_rank=1)
-    assert tfrnnx.Explainer(model, "sa")(ragged, "all").shape == (2, 3, None, 3)
+    assert tfrnnx.Explainer(model, "sa")(ragged, "all").to_tensor().shape == (2, 3, 3, 3)
     with pytest.raises(InputError, match="one class a sample beside a ledger"):
         tfrnnx.Explainer(model, "lrp_epsilon", ledger=True).explain(x, "all")

@@ -362,6 +362,7 @@ def test_trained_explained_and_reported(kind, registered, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_number_interrupted_goes_on_as_if_it_were_not(tmp_path, monkeypatch):
     data, config = SETS["number"], replace(CONFIG, epochs=2).resolved(120)
     original = training._KeepState.on_epoch_end
@@ -388,6 +389,7 @@ def test_a_number_interrupted_goes_on_as_if_it_were_not(tmp_path, monkeypatch):
 # Studies
 
 
+@pytest.mark.slow
 def test_a_study_of_all_tasks_has_tables_and_figures(registered, tmp_path):
     architectures.register("mine")(lambda blocks, x, *, recur=4: mine(blocks, x, recur=recur))
     methods.register("my_method")(lambda: tfrnnx.Method("my_method", lambda arrived, x: arrived))

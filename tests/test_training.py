@@ -158,6 +158,7 @@ def test_the_weights_of_the_best_epoch_are_kept(data, tmp_path, after_epochs):
     assert np.abs(best - last).max() > 1e-4
 
 
+@pytest.mark.slow
 def test_interrupted_after_every_epoch_a_training_goes_on_as_if_it_were_not(
     data, tmp_path, uninterrupted, after_epochs
 ):
@@ -178,6 +179,7 @@ def test_interrupted_after_every_epoch_a_training_goes_on_as_if_it_were_not(
     assert_same_training(run, model, uninterrupted)
 
 
+@pytest.mark.slow
 def test_interrupted_at_any_write_a_training_goes_on_as_if_it_were_not(
     data, tmp_path, uninterrupted, monkeypatch
 ):

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from programs import fork, run
 
+pytestmark = pytest.mark.slow
+
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "tutorial.md"
 BLOCKS = re.findall(r"```(\w+)(?: file=(\S+))?\n(.*?)```", PAGE.read_text(), re.DOTALL)
 

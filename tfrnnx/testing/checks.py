@@ -44,6 +44,7 @@ def check_layer(
     draw: Draw = draw_weight,
     xla: XLA = "one",
     thorough: bool = False,
+    every: bool = True,
 ) -> None:
     """Check that a layer keeps what every layer must, wherever in a model it stands.
 
@@ -69,6 +70,7 @@ def check_layer(
             sign, ...), or "all".
         thorough: account for relevance with every value of `bias`, `gates` and `attention` of
             every method.
+        every: account for relevance under every method; else under the first of each family.
 
     Raises:
         AssertionError: saying what was expected of which layer, where it stood, and what was
@@ -90,7 +92,7 @@ def check_layer(
             subject = around(its, input_shape, place, name=name, draw=draw, **facts)
             # All methods are compiled where the layer reads the input: there are most rules.
             if place == "input":
-                _check(subject, xla, thorough)
+                _check(subject, xla, thorough, every)
             else:
                 _check_claims_and_accounts(subject, choices.one_of_families())
         wanted = masks
@@ -109,6 +111,7 @@ def check_cell(
     draw: Draw = draw_weight,
     xla: XLA = "one",
     thorough: bool = False,
+    every: bool = True,
 ) -> None:
     """Check that an RNN cell keeps what every cell must.
 
@@ -122,6 +125,7 @@ def check_cell(
         draw: as of `check_layer`.
         xla: as of `check_layer`.
         thorough: as of `check_layer`.
+        every: as of `check_layer`.
 
     Raises:
         AssertionError: saying what was expected of the cell and what was received.
@@ -131,7 +135,8 @@ def check_cell(
     layer = keras.layers.RNN(cell, name=cell.name, **options)
     with _quietly(), float64():
         assert_protocol(new_cell(cell), input_shape[1])
-    check_layer(layer, input_shape, masks=False, draw=draw, xla=xla, thorough=thorough)
+    how: dict[str, Any] = {"xla": xla, "thorough": thorough, "every": every}
+    check_layer(layer, input_shape, masks=False, draw=draw, **how)
     with _quietly(), float64():
         last = keras.layers.RNN(new_cell(cell))
         _check_masks(around_sequences(last, input_shape[1:], name=cell.name, draw=draw))
@@ -147,6 +152,7 @@ def check_architecture(
     draw: Draw | None = None,
     xla: XLA = "one",
     thorough: bool = False,
+    every: bool = True,
 ) -> None:
     """Check that a registered architecture keeps what every model must.
 
@@ -161,6 +167,7 @@ def check_architecture(
         draw: as of `check_layer`. None: with biases that let most units through.
         xla: as of `check_layer`.
         thorough: as of `check_layer`.
+        every: as of `check_layer`.
 
     Raises:
         AssertionError: saying what was expected of the architecture and what was received.
@@ -175,7 +182,7 @@ def check_architecture(
 
     with _quietly(), float64():
         subject = built()
-        _check(subject, xla, thorough)
+        _check(subject, xla, thorough, every)
         xs, target = subject.prepare()
         looping = built(unroll=False)
         looping.model.set_weights(subject.model.get_weights())
@@ -193,6 +200,7 @@ def check_method(
     | None = None,
     *,
     xla: XLA = "one",
+    thorough: bool = True,
 ) -> None:
     """Check that a registered method keeps what every method must.
 
@@ -208,6 +216,8 @@ def check_method(
         parameters: of the method; or a function from the model's inputs (a list of arrays) to
             them. None: its defaults.
         xla: compile with XLA: "none"; "one": if it is the first method of its family; "all".
+        thorough: account for relevance with every value of `bias`, `gates` and `attention`; else
+            with their defaults.
 
     Raises:
         AssertionError: saying what was expected of the method and what was received.
@@ -226,7 +236,7 @@ def check_method(
             if chosen_for_xla and (number == 0 or xla == "all"):
                 properties.compiled(subject, method, xs, target, "xla")
             if method.propagates_relevance:
-                for variant in choices.variants(name, chosen):
+                for variant in choices.variants(name, chosen) if thorough else [method]:
                     properties.accounts(subject, variant, xs, target)
             rectifies = "tanh" not in subject.name
             if method.rules is None and not (rectifies and method.relu != "gradient"):
@@ -252,8 +262,8 @@ def _quietly() -> Iterator[None]:
         yield
 
 
-def _check(subject: Subject, xla: XLA, thorough: bool) -> None:
-    xs, target = _check_claims_and_accounts(subject, choices.of_relevance(thorough))
+def _check(subject: Subject, xla: XLA, thorough: bool, every: bool) -> None:
+    xs, target = _check_claims_and_accounts(subject, choices.of_relevance(thorough, every))
     families = choices.one_of_families()
     properties.predicted(subject, xs)
     properties.untouched(subject, families, xs)

@@ -38,12 +38,16 @@ def variants(name: str, parameters: Mapping[str, Any]) -> Iterator[Method]:
         yield running.method_of(name, **parameters, **dict(zip(taken, values, strict=True)))
 
 
-def of_relevance(thorough: bool) -> Iterator[Method]:
-    """Yield every registered method of relevance, with biases and gates in turn, or in all ways."""
-    names = [n for n, m in examples().items() if m.propagates_relevance]
+def of_relevance(thorough: bool, every: bool = True) -> Iterator[Method]:
+    """Yield methods of relevance, with biases and gates in turn, or in all ways.
+
+    Every registered one, or the first of each family.
+    """
+    first = first_of_families().values()
+    names = [n for n, m in examples().items() if m.propagates_relevance and (every or n in first)]
     for turn, name in enumerate(names):
-        every = list(variants(name, cases.PARAMETERS.get(name, lambda xs: {})([])))
-        yield from every if thorough else [every[turn % len(every)]]
+        ways = list(variants(name, cases.PARAMETERS.get(name, lambda xs: {})([])))
+        yield from ways if thorough else [ways[turn % len(ways)]]
 
 
 def first_of_families() -> dict[str, str]:

@@ -268,7 +268,7 @@ def test_an_overridden_call_is_not_run_by_the_parents_handler():
             return 2 * inputs
 
     x = pixels((FEATURES,))
-    model = keras.Model(x, Dense(2)(Twice(0.5)(x)))
+    model = keras.Model(x, Dense(2, rectify=False)(Twice(0.5)(x)))
     explainer = tfrnnx.Explainer(model, "lrp_epsilon", verify=False)
     data = samples(3, (FEATURES,))
     assert_close(explainer.explain(data).logits, model(data))

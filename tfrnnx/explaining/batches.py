@@ -13,6 +13,7 @@ import tensorflow as tf
 from tfrnnx.checks import whole_number
 from tfrnnx.errors import InputError
 from tfrnnx.explaining.arrays import Inputs, Nested
+from tfrnnx.explaining.bulk import Outs, release, written
 from tfrnnx.explaining.default import AUTO
 from tfrnnx.explaining.explainer import Explainer
 from tfrnnx.explaining.explanation import Explanation
@@ -32,6 +33,7 @@ def explain(
     layers: tuple[()] = (),
     ledger: Literal[False] = False,
     batch_size: int = 128,
+    out: Outs | None = None,
     verbose: int | str = "auto",
     verify: bool = True,
     **parameters: Any,
@@ -49,6 +51,7 @@ def explain(
     layers: Sequence[str] = (),
     ledger: bool = False,
     batch_size: int = 128,
+    out: Outs | None = None,
     verbose: int | str = "auto",
     verify: bool = True,
     **parameters: Any,
@@ -80,6 +83,7 @@ def explain(
     layers: Sequence[str] = (),
     ledger: bool = False,
     batch_size: int = 128,
+    out: Outs | None = None,
     verbose: int | str = "auto",
     verify: bool = True,
     **parameters: Any,
@@ -88,8 +92,9 @@ def explain(
 
     Args:
         model: as for `Explainer`.
-        x: as for a call of an `Explainer`, explained in batches; or a `tf.data.Dataset` of
-            batches, whose elements are x or tuples that start with x.
+        x: as for a call of an `Explainer`, explained in batches; of a mapped file, as
+            `np.load(..., mmap_mode="r")` opens it, a batch at a time is in memory. Or a
+            `tf.data.Dataset` of batches, whose elements are x or tuples that start with x.
         method: the name of a method ("dtd", "lrp_epsilon", "sa", ...), or a `Method`; "auto": the
             one that fits the model, see `tfrnnx.default_method`.
         target: None for the predicted class of each sample, an int, or ints (samples,); or a
@@ -98,15 +103,18 @@ def explain(
         layers: names of layers at whose outputs relevance is returned too.
         ledger: account for all relevance.
         batch_size: how many samples of an array are explained at once, which bounds the memory.
+        out: where relevance goes as it is found, in the place of memory: a writable array of
+            floats of its shape, such as one that `np.lib.format.open_memmap` made, or the path of
+            a .npy file, which is there whole or not at all; for several inputs a list or dict.
         verbose: 1 shows a progress bar, 0 does not; "auto" shows it for more than one batch.
         verify: compare what is explained with the model's own outputs, once, on the first batch.
         **parameters: of the method.
 
     Returns:
         A NumPy array of x's shape, or as nested as x; a `tf.RaggedTensor` where x is one; of all
-        classes (samples, classes, ...). With
-        `layers` or `ledger` an `Explanation` of arrays. For a dataset, an iterator over such,
-        one a batch: what they add up to need not fit in memory.
+        classes (samples, classes, ...). It is `out` where that was given, of a path the mapped
+        file. With `layers` or `ledger` an `Explanation` of arrays. For a dataset, an iterator over
+        such, one a batch: what they add up to need not fit in memory.
 
     Raises:
         InputError: naming what was expected of x or target and what was received.
@@ -118,12 +126,19 @@ def explain(
     if isinstance(x, tf.data.Dataset):
         if mask is not None:
             raise InputError("Expected no mask beside a dataset; ragged batches have their own.")
+        if out is not None:
+            raise InputError(
+                "Expected no out beside a dataset, whose size may not be known. Received: "
+                f"{type(out).__name__}; write each batch, as it comes"
+            )
         batches = (element[0] if isinstance(element, tuple) else element for element in x)
         total = int(x.cardinality())
         asked = explainer.check_batches(batches, target)
         explained = _answered(explainer, asked, total if total >= 0 else None, verbose)
         return (each if full else each.relevance for each in explained)
-    whole = explain_arrays(explainer, x, target, mask=mask, batch_size=batch_size, verbose=verbose)
+    whole = explain_arrays(
+        explainer, x, target, mask=mask, batch_size=batch_size, out=out, verbose=verbose
+    )
     return whole if full else whole.relevance
 
 
@@ -134,20 +149,33 @@ def explain_arrays(
     *,
     mask: Inputs | None = None,
     batch_size: int = 128,
+    out: Outs | None = None,
     verbose: int | str = "auto",
 ) -> Explanation[np.ndarray]:
     """Return the explanation of arrays, made batch by batch; as `explain`, of an `Explainer`.
 
     Raises:
-        InputError: naming what was expected of x or target and what was received.
+        InputError: naming what was expected of x, target or out, and what was received.
+        OutputError: for a file that cannot be written.
     """
     batch_size = whole_number("batch_size", batch_size, minimum=1)
     # Checked as a whole first: a mistake in the last sample should not cost the wait for it.
     question = explainer.check(x, target, mask=mask)
     starts = range(0, max(1, question.samples or 0), batch_size)
     x = explainer.words(x, question)
-    parts = ((question.part(slice(start, start + batch_size)), x) for start in starts)
-    return Explanation.joined(list(_answered(explainer, parts, len(starts), verbose)))
+    explained = _answered(explainer, _parts(question, x, starts), len(starts), verbose)
+    if out is None:
+        return Explanation.joined(list(explained))
+    names = [spec.name for spec in explainer.input_specs]
+    return written(explained, out, names, question.samples or 0)
+
+
+def _parts(question: Question, x: Inputs, starts: range) -> Iterator[tuple[Question, Inputs]]:
+    """Yield a question batch by batch; what was read of mapped files does not stay in memory."""
+    for start in starts:
+        yield question.part(slice(start, start + starts.step)), x
+        for values in question.inputs:
+            release(values)
 
 
 def _answered(

@@ -16,6 +16,7 @@ Examples:
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -33,7 +34,7 @@ from tfrnnx.cli.common import (
     one_line,
     start,
 )
-from tfrnnx.data import datasets, read_inputs, read_sequences
+from tfrnnx.data import datasets, load, read_inputs, read_sequences
 from tfrnnx.errors import ConfigError, DataError, InputError
 from tfrnnx.explaining.batches import explain_arrays
 from tfrnnx.explaining.explainer import Explainer
@@ -86,7 +87,9 @@ def _define_flags() -> None:
     flags.DEFINE_list(
         "target", None, "The class to explain, or one for every sequence; default: the predicted."
     )
-    flags.DEFINE_integer("step", None, "Which time step of an output of sequences to explain.")
+    flags.DEFINE_integer(
+        "step", None, "Which time step of an output of sequences to explain; of --index, the last."
+    )
     flags.DEFINE_string("output", None, "Which of several outputs to explain: its name.")
     flags.DEFINE_enum(
         "dataset",
@@ -118,11 +121,15 @@ def _explain() -> None:
     model = load_model(FLAGS.model)
     explainers = {
         name: Explainer(model, method := get_method(name, **parameters), ledger=_has_ledger(method))
-        for name, parameters in method_parameters(FLAGS.method, lambda: model).items()
+        for name, parameters in method_parameters(
+            FLAGS.method, lambda: model, _box_of_series(model)
+        ).items()
     }
     some = next(iter(explainers.values()))
     x, labels, items, box = _given(some.input_specs)
     target = _target()
+    if labels is not None and labels.ndim == 2 and target.step is None:
+        target = replace(target, step=-1)  # as studies do, of a class a step
     explained = {
         name: explain_arrays(explainer, x, target, batch_size=BATCH, verbose=0)
         for name, explainer in explainers.items()
@@ -258,6 +265,14 @@ def _given(
         config or TrainConfig(arch=""), indices, FLAGS.dataset, FLAGS.data_dir
     )
     return some.x, some.labels, some.items, box if images else None
+
+
+def _box_of_series(model: keras.Model) -> tuple[float, float] | None:
+    """Return what the data set that is explained says of its values, if it is one of series."""
+    config = Run.of_model(FLAGS.model).read_config()
+    if FLAGS.inputs or config is None or [len(x.shape) for x in model.inputs] != [3]:
+        return None
+    return load(FLAGS.dataset or config.dataset, FLAGS.data_dir).task(config).box
 
 
 def _target() -> Target:

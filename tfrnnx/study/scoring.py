@@ -169,16 +169,20 @@ class Scores:
         flipped = slice(min(self._to_flip, len(x)) if "flipping" in needs else 0)
         self._to_flip -= flipped.stop
         flipping = Flipping(x[flipped], self._predict, target[flipped]) if flipped.stop else None
+        # Where no cell matters, there is none to be found.
+        caused = None if truth is None else truth.reshape(len(truth), -1).any(axis=1)
 
         def add(method: str, metric: str, relevance: np.ndarray) -> None:
-            if "flipping" not in metrics[metric].needs:
-                values = score(metric, relevance, truth, **context)
-            elif flipping is not None:
-                some = {name: x if callable(x) else x[flipped] for name, x in context.items()}
-                part = None if truth is None else truth[flipped]
-                values = score(metric, relevance[flipped], part, flipping=flipping, **some)
-            else:
-                return
+            entry, rows, more = metrics[metric], slice(None), {}
+            if entry.truth == "cells":
+                rows = caused
+            elif "flipping" in entry.needs:
+                if flipping is None:
+                    return
+                rows, more = flipped, {"flipping": flipping}
+            some = {name: v if callable(v) else v[rows] for name, v in context.items()}
+            part = None if truth is None else truth[rows]
+            values = score(metric, relevance[rows], part, **some, **more)
             self._scores[method, metric].append(values)
 
         return add
@@ -195,7 +199,8 @@ class Scores:
 
         Returns:
             "accuracy", or "mae" of numbers; "sequences"; "task", its facts; "scores", by method
-            and metric the "mean" and "std" over "sequences"; "positions", where items are known,
+            and metric the "mean" and "std" over "sequences", of metrics of cells those in which
+            some matter (NaN where there are none); "positions", where items are known,
             by method and for every item's position its mean share of the positive relevance where
             it is of the "majority" and where it is "other".
         """
@@ -203,8 +208,8 @@ class Scores:
         for (name, metric), parts in self._scores.items():
             values = np.concatenate(parts)
             scores[name][metric] = {
-                "mean": float(values.mean()),
-                "std": float(values.std()),
+                "mean": float(values.mean()) if len(values) else np.nan,
+                "std": float(values.std()) if len(values) else np.nan,
                 "sequences": len(values),
             }
         positions = {}

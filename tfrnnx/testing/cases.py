@@ -600,6 +600,11 @@ OPERATIONS: dict[str, list[Case]] = {
 OWN_LAYERS: dict[str, list[Case]] = {
     "Conv2D": _of((2, *IMAGE), lambda: layers.Conv2D(2, 2)),
     "Dense": _of(SEQUENCE, lambda: layers.Dense(2), lambda: layers.Dense(2, rectify=False)),
+    "Gated": _merging(lambda: layers.Gated()),
+    "StepAttention": [
+        Case(lambda: layers.StepAttention(), (6, 1), 2),
+        Case(lambda: layers.StepAttention(return_sequences=True), (6, 1), 2),
+    ],
     "ScaledAveragePooling2D": _of(
         (2, *IMAGE),
         lambda: layers.ScaledAveragePooling2D(),

@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
-import joblib
 import keras
 import tensorflow as tf
 
@@ -202,6 +201,8 @@ def _each(question: Question, function: Callable[[Any], Any]) -> Question:
 
 @functools.lru_cache(maxsize=1)
 def _threads() -> ThreadPoolExecutor:
+    import joblib  # which takes long to import
+
     # A process that was given so many threads has no more; 0: TensorFlow's choice, one a core.
     given = tf.config.threading.get_intra_op_parallelism_threads()
     return ThreadPoolExecutor(given or joblib.cpu_count(), "tfrnnx")

@@ -71,6 +71,7 @@ class Compiled:
 
     Attributes:
         found: what the trace found out.
+        compiling_pays: whether XLA compiles it where nobody says so.
     """
 
     def __init__(
@@ -111,7 +112,8 @@ class Compiled:
         self._trace = traced(self._function, self)
         self._always = jit_compile is True
         self._parts: Parts | None = None
-        if self._always or (jit_compile == "auto" and pays(found.loops, divisible)):
+        self.compiling_pays = pays(found.loops, divisible)
+        if self._always or (jit_compile == "auto" and self.compiling_pays):
             self._parts = Parts(answer, signature, divisible and batch is None)
 
     @property
@@ -143,7 +145,10 @@ class Compiled:
         if self._always and self._parts is not None and not eagerly:
             function = self._parts.function
         try:
-            return function(list(question.inputs), masks, question.classes)
+            result = function(list(question.inputs), masks, question.classes)
+            if function is not self._trace and not eagerly:
+                _check_steps(question, result)
+            return result
         except tf.errors.InvalidArgumentError as error:
             # An assertion of ours, in TensorFlow's many lines.
             found = re.search(r"assertion failed: \[(Expected .*?)\]", error.message)
@@ -173,8 +178,14 @@ def _check_steps(question: Question, result: Result) -> None:
         InputError: naming the number of steps.
     """
     if question.form.steps:
-        steps = keras.tree.flatten(result.outputs)[question.form.output].shape[1]
-        given = np.asarray(question.classes.step)
+        output = keras.tree.flatten(result.outputs)[question.form.output]
+        if not tf.executing_eagerly():
+            steps, step = tf.shape(output)[1], question.classes.step
+            inside = tf.reduce_all((step >= -steps) & (step < steps))
+            expected = "Expected step to be below the number of steps, or to count from the end."
+            tf.debugging.Assert(inside, [expected])
+            return
+        steps, given = output.shape[1], np.asarray(question.classes.step)
         if not ((given >= -steps) & (given < steps)).all():
             raise InputError(
                 f"Expected step to be below the number of steps, {steps}, or to count from the "

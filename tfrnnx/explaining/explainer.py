@@ -72,6 +72,9 @@ class Explainer:
             which costs a forward pass, once.
         **parameters: of the method, such as `low=` and `high=` of "dtd".
 
+    Attributes:
+        compiling_pays: whether `jit_compile="auto"` has what is not a callable compiled by XLA.
+
     Raises:
         UnknownNameError: for an unknown method.
         ConfigError: for a parameter that the method does not take, or out of its range; a layer
@@ -471,7 +474,8 @@ class Explainer:
             raise UnsupportedLayerError(
                 f"Expected a keras.Model of one or several outputs of floats. Received: {shapes}"
             )
-        found = self._compiled(form, (False,) * len(self._inputs.specs)).found
+        compiled = self._compiled(form, (False,) * len(self._inputs.specs))
+        self.compiling_pays, found = compiled.compiling_pays, compiled.found
         self._inputs.vocabularies.update(found.vocabularies)
         self._tell(found)
 

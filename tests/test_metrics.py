@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tfrnnx.errors import ConfigError, InputError, UnknownNameError
-from tfrnnx.scores.flipping import Flipping
+from tfrnnx.scores.flipping import Flipping, Stages
 from tfrnnx.scores.metrics import (
     aopc,
     cosine,
@@ -251,6 +251,51 @@ def test_the_last_order_is_predicted_once_and_only_that():
     assert calls == [2] * 8
     np.testing.assert_array_equal(first, flips(relevance, mask, flipping=flipped))
     assert first.shape == second.shape == (2,)
+
+
+def in_stages(steps, calls):
+    """A network of two parts as such and as a whole; calls counts the sequences of each part."""
+    weights = np.random.default_rng(1).normal(size=(4, 3, 2))
+
+    def read(x):
+        calls["steps"] += len(x)
+        return steps(x)
+
+    def rest(features):
+        calls["rest"] += len(features)
+        return np.tanh(np.einsum("bsf,sfc->bc", features, weights)) + [0, 0.1]
+
+    return Stages(read, rest), lambda x: rest(read(x))
+
+
+# 4 steps of 4 rows and 3 columns: a step has pixels of at most 4, 2 and 2 patches.
+@pytest.mark.parametrize(("patch", "pictures"), [(2, 16), (3, 4), (4, 4)])
+def test_in_stages_the_curves_are_those_of_the_whole(patch, pictures):
+    rng = np.random.default_rng(0)
+    x, relevances = rng.normal(size=(5, 4, 4, 3)), rng.normal(size=(3, 5, 4, 4, 3))
+    target, calls = rng.integers(0, 2, 5), {"steps": 0, "rest": 0}
+    stages, predict = in_stages(lambda x: np.cumsum(x**3, 3).sum(2), calls)
+    whole = Flipping(x, predict, target, patch=patch)
+    parts = Flipping(x, predict, target, patch=patch, stages=stages)
+    expected = [whole.curves(relevance) for relevance in relevances]
+    before = calls["steps"]
+    for relevance, curves in zip(relevances, expected, strict=True):
+        for found, right in zip(parts.curves(relevance), curves, strict=True):
+            np.testing.assert_allclose(found, right, rtol=1e-12)
+    if patch == 2:  # 12 patches: all pictures of a step are more than are seen on the way
+        assert calls["steps"] - before == 3 * 5 * 13
+    else:  # each once, and the whole once, to compare with
+        assert calls["steps"] - before == 5 * (pictures + 1)
+
+
+def test_a_first_part_that_reads_other_steps_is_not_used():
+    x = np.random.default_rng(0).normal(size=(5, 4, 4, 3))
+    stages, predict = in_stages(lambda x: x.sum(2).cumsum(1), {"steps": 0, "rest": 0})
+    whole, parts = (
+        Flipping(x, predict, np.zeros(5, int), patch=4, stages=some) for some in (None, stages)
+    )
+    for relevance in (x, -x):
+        np.testing.assert_array_equal(whole.curves(relevance), parts.curves(relevance))
 
 
 @pytest.mark.parametrize("metric", [flips, aopc])

@@ -23,6 +23,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from absl import flags
+from matplotlib.figure import Figure
 
 from tfrnnx.cli.common import (
     chosen_engine,
@@ -37,11 +38,12 @@ from tfrnnx.data import datasets, load, read_inputs, read_sequences
 from tfrnnx.errors import ConfigError, DataError, InputError
 from tfrnnx.explaining.batches import explain_arrays
 from tfrnnx.explaining.explainer import Explainer
+from tfrnnx.explaining.explanation import Explanation
 from tfrnnx.explaining.targets import Target
 from tfrnnx.networks.runs import Run, TrainConfig
 from tfrnnx.networks.samples import some_test_sequences
-from tfrnnx.plots.heatmaps import save_figure
-from tfrnnx.plots.inputs import SHOWN, captions_of, heatmaps_of_inputs
+from tfrnnx.plots import captions_of, plot, save_figure
+from tfrnnx.plots.explained import as_array
 from tfrnnx.propagation.methods import Method, get_method
 from tfrnnx.serving.archives import BATCH, archive_path, by_input, named_arrays, picture_path
 from tfrnnx.serving.saved_model import DEFAULT_METHODS
@@ -51,6 +53,7 @@ from tfrnnx.storage.files import atomic
 from tfrnnx.storage.models import load_model
 
 FLAGS = flags.FLAGS
+SHOWN = 12  # samples in a picture
 _OF_SHARDS = ("engine", "address", "jobs", "jit_compile", "overwrite")
 _NOT_OF_SHARDS = ("ledger", "images", "inputs", "index", "dataset", "data_dir")
 
@@ -134,9 +137,8 @@ def _explain() -> None:
     arrays: dict[str, Any] = by_input("x", x)
     arrays |= named_arrays(explained, some.output_names, target)
     relevance = {name: explanation.relevance for name, explanation in explained.items()}
-    captions = captions_of(arrays["logits"], arrays["target"], labels)
     arrays |= {} if labels is None else {"label": labels}
-    figures = heatmaps_of_inputs(x, relevance, captions, items, box)
+    figures = _figures(explained, labels, items, box)
     out = archive_path(FLAGS.out)
     pictures = {picture_path(out, name): figure for name, figure in figures.items()}
     with atomic(out) as fresh:
@@ -154,6 +156,33 @@ def _explain() -> None:
     print(f"relevance {out}")
     for path in pictures:
         print(f"picture   {path}")
+
+
+def _figures(
+    explained: dict[str, Explanation[np.ndarray]],
+    labels: np.ndarray | None,
+    items: int,
+    box: tuple[float, float] | None,
+) -> dict[str, Figure]:
+    """Draw the first samples of every input, by its name; "" is that of an only one."""
+    some = next(iter(explained.values()))
+    captions = captions_of(some, labels)[:SHOWN]
+    kinds = by_name(some.kind)
+    figures = {}
+    for name, kind in kinds.items():
+        maps = {method: by_name(each.relevance)[name] for method, each in explained.items()}
+        values = as_array(by_name(some.x)[name])
+        if kind is None and not (values.dtype.kind == "f" and 2 <= values.ndim <= 4):
+            continue
+        options = {"items": items, "box": box} if kind == "images" else {}
+        shown = {method: each[:SHOWN] for method, each in maps.items()}
+        figures[name] = plot(shown, values[:SHOWN], kind=kind, captions=captions, **options)
+    return figures
+
+
+def by_name(x: Any) -> dict[str, Any]:
+    """Return an array, or those of several inputs, by their names; "" is that of an only one."""
+    return x if isinstance(x, dict) else {"": x}
 
 
 def _has_ledger(method: Method) -> bool:

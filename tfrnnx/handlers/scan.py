@@ -60,7 +60,7 @@ def scan(
         new_states = keras.tree.pack_sequence_as(states, keras.tree.flatten(new_states))
         if valid is None:
             return new_output, new_states
-        kept = nothing(output) if zero_output_for_mask else output
+        kept = nothing(output) if zero_output_for_mask and not unroll else output
         new_states = keras.tree.map_structure(
             lambda new, old: _chosen(valid, new, old), new_states, states
         )
@@ -69,7 +69,24 @@ def scan(
     if mask is not None:  # what masked first steps put out
         initial_output = nothing(initial_output)
     loop = _Loop(run, flat, go_backwards, return_sequences)
-    return (loop.unrolled if unroll else loop.in_graph)(initial_output, initial_states)
+    scanned = (loop.unrolled if unroll else loop.in_graph)(initial_output, initial_states)
+    if unroll and zero_output_for_mask and mask is not None:
+        return _zeroed(scanned, tf.cast(mask, tf.bool), 0 if go_backwards else -1)
+    return scanned
+
+
+def _zeroed(scanned: Scanned, mask: tf.Tensor, last: int) -> Scanned:
+    """Return what unrolled steps give with zeros for masked ones, as Keras has it.
+
+    Backwards it puts the mask of the steps as they are read on the outputs as they are made.
+    """
+    output, outputs, states = scanned
+    output = _chosen(mask[:, last, None], output, nothing(output))
+    if outputs is not None:
+        axes = [1] * (outputs.shape.rank - 2)
+        valid = tf.reshape(mask, tf.concat([tf.shape(mask), axes], 0))
+        outputs = tf.where(valid, outputs, nothing(outputs))
+    return output, outputs, states
 
 
 def _chosen(valid: tf.Tensor, new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:

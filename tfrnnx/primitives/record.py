@@ -112,6 +112,8 @@ class Record:
         unread_masks: of those, at which one ends that no layer has read.
         given_masks: masks that the caller gave, and those that hold with them.
         finals: of each of the model's outputs, the activation that was looked through, or None.
+        loops: paths of the recurrent layers that run in a loop of the graph.
+        convolutions: paths of the layers that convolve.
         at_x: what methods of several points take as it is at x, such as masks, in the order in
             which the model makes it; None: nothing was made yet.
     """
@@ -131,6 +133,8 @@ class Record:
     unread_masks: list[str] = field(default_factory=list)
     given_masks: list[Any] = field(default_factory=list)
     finals: list[Final | None] = field(default_factory=list)
+    loops: list[str] = field(default_factory=list)
+    convolutions: list[str] = field(default_factory=list)
     at_x: Iterator[Any] | None = None
     made_at_x: list[Any] = field(default_factory=list)
     _activations: dict[int, Final] = field(default_factory=dict)

@@ -17,7 +17,7 @@ from tfrnnx.explaining.targets import Target
 from tfrnnx.networks.runs import TrainConfig
 from tfrnnx.networks.training import EVALUATION_BATCH, test_sequences
 from tfrnnx.propagation.methods import methods
-from tfrnnx.scores.flipping import Flipping
+from tfrnnx.scores.flipping import Flipping, Stages
 from tfrnnx.scores.metrics import item_relevance, metrics, score
 from tfrnnx.study.config import PARAMETERS
 
@@ -121,6 +121,7 @@ class Scores:
             if name != RANDOM
         }
         self._predict = _prediction(model, task)
+        self._stages = _stages(model, task)
         self._to_flip = flip_sequences
         self._rng = np.random.default_rng(seed)
         self._show = shown
@@ -171,7 +172,11 @@ class Scores:
         needs = {need for some in self._wanted.values() for m in some for need in metrics[m].needs}
         flipped = slice(min(self._to_flip, len(x)) if "flipping" in needs else 0)
         self._to_flip -= flipped.stop
-        flipping = Flipping(x[flipped], self._predict, target[flipped]) if flipped.stop else None
+        flipping = (
+            Flipping(x[flipped], self._predict, target[flipped], stages=self._stages)
+            if flipped.stop
+            else None
+        )
         # Where no cell matters, there is none to be found.
         caused = None if truth is None else truth.reshape(len(truth), -1).any(axis=1)
 
@@ -276,9 +281,7 @@ def _prediction(model: keras.Model, task: Task) -> Callable[[np.ndarray], np.nda
 
     Where the task is a number, it is that, (batch, 1).
     """
-    spec = tf.TensorSpec(model.input_shape, model.inputs[0].dtype)
 
-    @tf.function(input_signature=[spec], autograph=False)
     def predict(x: tf.Tensor) -> tf.Tensor:
         outputs = tf.cast(model(x, training=False), tf.float32)
         if task.target == "number":
@@ -286,7 +289,32 @@ def _prediction(model: keras.Model, task: Task) -> Callable[[np.ndarray], np.nda
         with_pseudo_class = tf.concat([outputs, tf.zeros_like(outputs[..., :1])], -1)
         return tf.nn.softmax(with_pseudo_class)[..., :-1]
 
-    return lambda x: predict(tf.convert_to_tensor(x)).numpy()
+    return _compiled(predict, model)
+
+
+def _stages(model: keras.Model, task: Task) -> Stages | None:
+    """Return the prediction in two parts: before the first recurrent layer, and from there on.
+
+    None where a model has none, or something goes past it.
+    """
+    recurrent = next((x for x in model.layers if isinstance(x, keras.layers.RNN)), None)
+    if recurrent is None:
+        return None
+    try:
+        before = keras.Model(model.inputs, recurrent.input)
+        after = keras.Model(recurrent.input, model.outputs[0])
+    except ValueError:
+        return None
+    return Stages(_compiled(lambda x: before(x, training=False), before), _prediction(after, task))
+
+
+def _compiled(
+    function: Callable[[tf.Tensor], tf.Tensor], model: keras.Model
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function of a model's inputs as one from arrays to arrays, traced once."""
+    spec = tf.TensorSpec(model.inputs[0].shape, model.inputs[0].dtype)
+    compiled = tf.function(function, input_signature=[spec], autograph=False)
+    return lambda x: compiled(tf.convert_to_tensor(x)).numpy()
 
 
 def _shares(relevance: np.ndarray, items: int) -> np.ndarray:

@@ -221,6 +221,20 @@ class Explainer:
         return output_names(self._graph)
 
     @property
+    def has_steps(self) -> bool:
+        """Whether the model's first output is one for every step, (batch, steps, classes)."""
+        return len(self._graph.outputs[0].shape) == 3
+
+    def drawn(self, length: int, samples: int = 2) -> list[np.ndarray]:
+        """Return an array for each input, drawn at random, that the method can explain.
+
+        Args:
+            length: of sizes that are not fixed.
+            samples: how many, where the batch is not fixed.
+        """
+        return self._inputs.drawn(length, samples)
+
+    @property
     def classes(self) -> int:
         """How many classes the model's first output has."""
         return classes_of(Form(), self._graph)

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfrnnx.primitives import nothing
+from tfrnnx.primitives.scope import scope
 
 Step = Callable[[Any, Any], tuple[tf.Tensor, Any]]
 # (inputs of a step, output and states of the step before) -> output and states
@@ -46,11 +47,15 @@ def scan(
         The last output (batch, ...), all outputs (batch, time, ...) or None, and the last states.
     """
     flat = keras.tree.flatten(sequences)
+    active = scope()
+    cut = active is not None and active.record.own_steps
     if mask is not None:
         flat.append(tf.transpose(tf.cast(mask, tf.bool))[..., None])
 
     def run(inputs: list[tf.Tensor], output: tf.Tensor, states: Any) -> tuple[tf.Tensor, Any]:
         valid = inputs.pop() if mask is not None else None
+        if cut:
+            states = keras.tree.map_structure(tf.stop_gradient, states)
         new_output, new_states = step(keras.tree.pack_sequence_as(sequences, inputs), states)
         new_states = keras.tree.pack_sequence_as(states, keras.tree.flatten(new_states))
         if valid is None:

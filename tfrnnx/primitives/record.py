@@ -100,6 +100,8 @@ class Record:
         tape: that the explanation is read off.
         batch: how many samples are explained, where relevance is accounted for, else None.
         sample: where to take gradients, for methods of several points.
+        own_steps: whether nothing goes back through the states of recurrent layers, so that each
+            step's input gets what is of its own output alone.
         entries: where the explanation is read off.
         outputs: of the layers, by their paths, once for each time that a layer is used.
         sinks: zeros through which the maps of a layer report what they take, (rows, ACCOUNTS) or
@@ -121,6 +123,7 @@ class Record:
     tape: tf.GradientTape
     batch: tf.Tensor | None = None
     sample: Sample | None = None
+    own_steps: bool = False
     entries: list[Entry] = field(default_factory=list)
     outputs: dict[str, list[Any]] = field(default_factory=dict)
     sinks: dict[str, list[tf.Tensor]] = field(default_factory=dict)

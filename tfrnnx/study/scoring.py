@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfrnnx.data import DataSet, Task, as_images, last_step, to_image
 from tfrnnx.explaining.explainer import Explainer
+from tfrnnx.explaining.steps import explain_steps
 from tfrnnx.explaining.targets import Target
 from tfrnnx.networks.runs import TrainConfig
 from tfrnnx.networks.training import EVALUATION_BATCH, test_sequences
@@ -87,7 +88,9 @@ class Scores:
     """The scores of some methods' explanations of one network, collected batch by batch.
 
     What is explained is what the network predicts, right or wrong: the class, of a class a step
-    that of the last step, or the number.
+    that of the last step, or the number. Where the truth is of each step's own class, each step's
+    is explained, as if it were the last step known; the absolute relevance of the step itself is
+    scored.
 
     Args:
         model: of the task's sequences.
@@ -195,6 +198,8 @@ class Scores:
     def _relevance(self, method: str, x: np.ndarray, target: np.ndarray) -> np.ndarray:
         if method == RANDOM:
             return self._rng.random(x.shape)
+        if self._task.truth == "steps":
+            return np.abs(explain_steps(self._explainers[method], x, steps="own"))
         per_step = self._task.target == "class_per_step"
         explained = Target(target, step=-1) if per_step else target
         return np.asarray(self._explainers[method].explain(x, explained).relevance)

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.measure import Row
-from tfrnnx.plots.heatmaps import save_figure
+from tfrnnx.plots import save_figure
 
 _MET, _MISSED = "#0072B2", "#D55E00"  # Okabe and Ito's, which colour-blind readers can tell apart
 _COLUMNS = 4

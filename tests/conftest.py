@@ -21,6 +21,25 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("tfrnnx")
 
 
+def pytest_configure(config):
+    """Leave what pays in use out of the tests: XLA takes a second for every explainer."""
+    from tfrnnx.explaining import compiled
+
+    # How much arrives is what most tests look at themselves. Said here, for pytest would import
+    # the package to find the class, and have all that its dependencies warn of be errors.
+    config.addinivalue_line("filterwarnings", "ignore::tfrnnx.errors.AbsorbedWarning")
+    config.pays = compiled.pays
+    compiled.pays = lambda loops, divisible: False
+
+
+@pytest.fixture
+def compiled(monkeypatch, request):
+    """Have explainers compile as they do in use."""
+    from tfrnnx.explaining import compiled
+
+    monkeypatch.setattr(compiled, "pays", request.config.pays)
+
+
 # Their tests share a cluster of Ray.
 ON_RAY = {"test_engines", "test_evaluate", "test_outside", "test_plugins", "test_shards"}
 

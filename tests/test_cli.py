@@ -375,7 +375,7 @@ def test_an_error_names_the_flags_of_the_program_that_mend_it():
 TRAIN_MISTAKES = [
     ("", "--arch must have a value"),
     ("--arch=lstm", r"--arch=lstm: .*<shallow\|deep\|convdeep\|rlstm\|convrlstm\|"),
-    ("--arch=shallow --dataset=cifar", r"--dataset=cifar: .*<digits\|mnist\|fashion_mnist>"),
+    ("--arch=shallow --dataset=cifar", r"--dataset=cifar: .*<digits\|mnist\|fashion_mnist\|state"),
     ("--arch=shallow --epoch=3", "Unknown command line flag 'epoch'"),
     ("--arch=shallow more", "Expected flags only. Received: more"),
     ("--arch=shallow --epochs=many", "--epochs=many"),

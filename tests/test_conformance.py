@@ -42,7 +42,14 @@ def test_cells(name):
     check_cell(CELLS[name](), cases.FEW_STEPS, **QUICK)
 
 
-@pytest.mark.parametrize("name", tfrnnx.architectures.names())
+DEARER = ("bilstm", "imv_lstm")  # of several recurrent layers each
+ARCHITECTURES = [
+    pytest.param(name, marks=pytest.mark.slow) if name in DEARER else name
+    for name in tfrnnx.architectures.names()
+]
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_architectures(name):
     check_architecture(name, **QUICK)
 

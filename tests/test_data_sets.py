@@ -96,7 +96,8 @@ def pseudo_files(folder):
 
 
 def test_names_and_unknown_names():
-    assert datasets.names() == ["digits", "mnist", "fashion_mnist"]
+    names = ["digits", "mnist", "fashion_mnist", "state", "freqshapes", "seqcomb_uv", "seqcomb_mv"]
+    assert datasets.names() == [*names, "lowvar", "addition"]
     with pytest.raises(UnknownNameError, match="one of digits, mnist, .*Received: 'cifar'"):
         load("cifar")
 

@@ -50,6 +50,11 @@ def test_the_code_of_the_guide_runs():
         run_code_of("guide.md")
 
 
+def test_the_code_of_the_tasks_runs(capsys):
+    run_code_of("tasks.md")
+    assert "'auprc': " in capsys.readouterr().out
+
+
 @pytest.fixture(scope="module")
 def registered():
     """What the page defines; what it registers is known to this module alone."""

@@ -49,6 +49,7 @@ def assert_refused(call, error, builtin, *said):
         (errors.PluginError, ImportError),
         (errors.OutputError, OSError),
         (errors.EngineError, RuntimeError),
+        (errors.PackageError, ImportError),
     ],
 )
 def test_errors_are_built_in_ones_too(error, builtin):

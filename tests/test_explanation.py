@@ -1,5 +1,7 @@
 """What `Explainer.explain` and `explain` return, and the checks on the way there."""
 
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from networks import assert_close, samples
 
 import tfrnnx
 from tfrnnx import Target
-from tfrnnx.errors import InputError
+from tfrnnx.errors import InputError, PackageError
 from tfrnnx.explaining.inputs import InputSpec
 
 STEPS, FEATURES, CLASSES = 4, 3, 5
@@ -84,6 +86,84 @@ def test_the_kinds_of_several_inputs():
     explained = explainer.explain(named)
     assert explained.x is named
     assert explained.kind == {"words": "tokens", "series": "series", "mask": None}
+
+
+# It shows itself
+
+
+def test_an_explanation_draws_itself(model):
+    explained = tfrnnx.Explainer(model, "lrp_epsilon").explain(X, 1)
+    (ax, *_, scale) = explained.plot(channels=["a", "b", "c"]).axes
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["a", "b", "c"]
+    assert "each map" in scale.get_xlabel()
+    with pytest.raises(InputError, match="tokens of 2 axes"):
+        explained.plot("tokens")
+    page = explained._repr_html_()
+    assert page.count("<img") == 1 and "data:image/png" in page and "alt=" in page
+    assert "of 6 samples" not in page
+    many = tfrnnx.Explainer(model, "lrp_epsilon").explain(np.tile(X, (3, 1, 1)), 1)
+    assert "The first 6 of 18 samples" in many._repr_html_()
+
+
+def test_text_shows_its_words():
+    text = layers.TextVectorization(output_sequence_length=4, vocabulary=["good", "<b>"])
+    x = keras.Input((), dtype="string")
+    h = layers.LSTM(3)(layers.Embedding(4, 2, mask_zero=True)(text(x)))
+    explainer = tfrnnx.Explainer(keras.Model(x, layers.Dense(2)(h)), "lrp_epsilon")
+    explained = explainer.explain(np.array(["good good", "good bad"]))
+    page = explained._repr_html_()
+    assert page.count(">good</span>") == 3 and "[UNK]" in page and "<img" not in page
+    assert [t.get_text() for t in explained.plot().axes[0].texts] == ["good", "good"]
+    pytest.importorskip("pandas")
+    table = explained.to_dataframe()
+    assert table["token"].tolist() == ["good", "good", "good", "[UNK]"]
+    assert table["step"].tolist() == [0, 1, 0, 1]
+    np.testing.assert_allclose(table["relevance"], np.asarray(explained.relevance)[:, :2].ravel())
+
+
+def test_what_cannot_be_drawn_is_text():
+    x = keras.Input((2, 3, 4, 5))
+    model = keras.Model(x, layers.Dense(2)(layers.Flatten()(x)))
+    explained = tfrnnx.Explainer(model, "gradient").explain(np.ones((1, 2, 3, 4, 5)))
+    assert explained._repr_html_().startswith("<pre>Explanation(")
+
+
+def test_a_row_a_sample_step_and_channel(model):
+    pytest.importorskip("pandas")
+    explained = tfrnnx.Explainer(model, "lrp_epsilon").explain(X, [0, 1, 2, 3, 4, 0])
+    table = explained.to_dataframe(channels=("a", "b", "c"))
+    assert list(table) == ["sample", "step", "channel", "value", "relevance", "target"]
+    assert len(table) == X.size
+    for row in (0, 17, 71):
+        sample, step, channel, value, relevance, target = table.iloc[row]
+        index = (sample, step, "abc".index(channel))
+        assert value == X[index] and target == explained.target[sample]
+        assert relevance == np.asarray(explained.relevance)[index]
+    of_all = tfrnnx.Explainer(model, "lrp_epsilon").explain(X, "all")
+    table = of_all.to_dataframe()
+    assert len(table) == X.size * CLASSES
+    row = table[(table["sample"] == 2) & (table["class"] == 3) & (table["step"] == 1)].iloc[2]
+    assert row["relevance"] == np.asarray(of_all.relevance)[2, 3, 1, 2]
+    with pytest.raises(InputError, match="3 channels. Received: a"):
+        explained.to_dataframe(channels=("a",))
+
+
+def test_without_pandas_the_error_is_one_line(model, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    explained = tfrnnx.Explainer(model, "lrp_epsilon").explain(X)
+    with pytest.raises(PackageError, match="pip install pandas") as raised:
+        explained.to_dataframe()
+    assert "\n" not in str(raised.value)
+
+
+def test_a_part_of_an_explanation(model):
+    explainer = tfrnnx.Explainer(model, "lrp_epsilon", ledger=True, layers=["reader"])
+    explained = explainer.explain(X, 1)
+    part, expected = explained.part(slice(2, 4)), explainer.explain(X[2:4], 1)
+    for name in ("relevance", "logits", "target", "x"):
+        assert_close(getattr(part, name), getattr(expected, name), 1e-6)
+    assert_close(part.layers["reader"], expected.layers["reader"], 1e-6)
+    assert part.kind == "series" and part.ledger.table() == expected.ledger.table()
 
 
 def test_a_ledger_needs_values(model):

@@ -197,7 +197,12 @@ def test_methods_and_their_parameters(model, tmp_path):
     x = samples(2, low=0.0, high=2.0, dtype="float32")
     export(model, tmp_path / "boxed", ["dtd"], dtd={"low": 0.0, "high": 2.0})
     module = tf.saved_model.load(str(tmp_path / "boxed"))
-    assert set(module.signatures) == {"serving_default", "serve", "explain_dtd"}
+    assert set(module.signatures) == {
+        "serving_default",
+        "serve",
+        "explain_dtd",
+        "explain_dtd_target",
+    }
     assert not hasattr(module, "explain_sa")
     expected = tfrnnx.explain(model, x, "dtd", low=0.0, high=2.0)
     np.testing.assert_allclose(module.explain_dtd(x)["relevance"], expected, rtol=1e-5, atol=1e-6)
@@ -247,3 +252,47 @@ def test_an_unsupported_layer_leaves_nothing_behind(tmp_path):
     with pytest.raises(NotImplementedError, match="of class Lambda"):
         export(model, tmp_path / "exported", ["lrp_epsilon"])
     assert not list(tmp_path.iterdir())
+
+
+TAGS = """
+import sys
+import numpy as np
+import tensorflow as tf
+
+sys.modules["tfrnnx"] = None
+module = tf.saved_model.load(sys.argv[1])
+x, target, step = np.load(sys.argv[2]).values()
+given = {"x": tf.constant(x), "target": tf.constant(target), "step": tf.constant(step)}
+plain = module.explain_lrp_epsilon(**given)
+compiled = module.explain_lrp_epsilon_compiled(**given)
+signature = module.signatures["explain_lrp_epsilon_target"](**given)
+for name, values in plain.items():
+    np.testing.assert_allclose(compiled[name], values, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(signature[name], values)
+assert (plain["target"].numpy() == target).all() and plain["relevance"].numpy().any()
+for wrong in ({"target": target + 9}, {"step": step + 9}, {"x": x * np.nan}):
+    try:
+        module.explain_lrp_epsilon_compiled(**(given | wrong))
+    except tf.errors.InvalidArgumentError as error:
+        assert "Expected" in str(error)
+    else:
+        raise AssertionError(f"{wrong} was taken")
+"""
+
+
+def test_compiled_endpoints_answer_and_refuse_as_the_plain_ones(tmp_path, compiled):
+    keras.utils.set_random_seed(0)
+    tagger = keras.Sequential(
+        [
+            keras.Input((None, 3)),
+            keras.layers.GRU(4, return_sequences=True),
+            keras.layers.Dense(CLASSES),
+        ]
+    )
+    export(tagger, tmp_path / "model", methods=["lrp_epsilon"])
+    rng = np.random.default_rng(0)
+    x, target = rng.normal(size=(3, 5, 3)).astype("float32"), np.array([2, 0, 1], "int32")
+    np.savez(tmp_path / "given.npz", x, target, np.array([-1, 0, 4], "int32"))
+    command = [sys.executable, "-c", TAGS, tmp_path / "model", tmp_path / "given.npz"]
+    process = subprocess.run(command, capture_output=True, text=True, cwd="/")
+    assert process.returncode == 0, process.stderr

@@ -317,9 +317,10 @@ def test_flipping_refuses_shapes_that_do_not_fit(metric):
 
 
 def test_registered_and_called_with_what_they_ask_for():
-    assert metrics.names() == ["cosine", "share", "pointing", "flips", "aopc"]
+    of_items = ["cosine", "share", "pointing", "flips", "aopc"]
+    assert metrics.names() == [*of_items, "auprc", "aup", "aur", "information", "entropy"]
     context = {"flipping": flipping(two_classes), "unasked": None}
-    for name in metrics:
+    for name in of_items:
         metric = metrics[name]
         more = {"flipping": context["flipping"]} if name in ("flips", "aopc") else {}
         relevance = patches(1, 2, 3)

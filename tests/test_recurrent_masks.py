@@ -182,6 +182,27 @@ def test_masked_steps_against_the_reference(backwards, zeroed, case):
         np.testing.assert_allclose(of_steps, np.array(steps), rtol=0, atol=1e-11)
 
 
+@pytest.mark.filterwarnings("ignore:Layer 'flatten:UserWarning")
+@pytest.mark.parametrize("backwards", [False, True])
+def test_unrolled_zeros_are_where_keras_has_them(backwards):
+    """Backwards, Keras puts the mask of the steps as they are read on outputs as they are made."""
+    x = keras.Input((4, FEATURES), dtype="float64")
+    lstm = LSTM(
+        UNITS,
+        return_sequences=True,
+        zero_output_for_mask=True,
+        go_backwards=backwards,
+        unroll=True,
+    )
+    model = redrawn(keras.Model(x, Dense(CLASSES)(Flatten()(lstm(Masking()(x))))))
+    values = samples(4, (4, FEATURES)) * HOLES[..., None]
+    explained = tfrnnx.Explainer(model, "gradient").explain(values, TARGETS)
+    assert_close(explained.logits, model(values), 1e-12)
+    assert_close(explained.relevance, ordinary_gradient(model, values, TARGETS), 1e-12)
+    full = tfrnnx.Explainer(model, "lrp_epsilon", ledger=True).explain(values, TARGETS)
+    np.testing.assert_allclose(full.ledger.total(), full.ledger.start, rtol=0, atol=1e-11)
+
+
 @pytest.mark.parametrize("case", ["dtd", "lrp_epsilon large", "epsilon_plus_flat"])
 def test_tokens(case):
     """Embeddings are not bounded: w² in the place of z^B. A token gets the sum over its vector."""

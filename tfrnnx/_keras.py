@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
+from tensorflow.python.eager import record as _tf_record
 from tensorflow.python.framework import ops as _tf_ops
 
 
@@ -230,3 +231,11 @@ def forget_gradients(names: Iterable[str]) -> None:
     registry = _tf_ops.gradient_registry._registry
     for name in names:
         registry.pop(name, None)
+
+
+def is_recorded() -> bool:
+    """Return whether a gradient tape records what is computed in this thread.
+
+    `record.could_possibly_record`: tapes are of a thread, and know nothing of others.
+    """
+    return bool(_tf_record.could_possibly_record())

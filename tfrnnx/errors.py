@@ -75,6 +75,10 @@ class ModelFileError(TfrnnxError, OSError):
     """A model file that is missing, truncated or not a Keras model."""
 
 
+class PackageError(TfrnnxError, ImportError):
+    """A package that is optional and not installed."""
+
+
 class DataError(TfrnnxError, OSError):
     """A data set that is missing, corrupt or not obtainable."""
 

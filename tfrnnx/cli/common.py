@@ -219,13 +219,16 @@ def define_method_flags(name: str, default: Sequence[str]) -> None:
 
 
 def method_parameters(
-    names: Sequence[str], model: Callable[[], keras.Model]
+    names: Sequence[str],
+    model: Callable[[], keras.Model],
+    box: tuple[float, float] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Return for every chosen method the parameters that the flags give it.
 
     Args:
         names: of methods, or "auto".
         model: loads what is explained, which "auto" is chosen for.
+        box: what is low and high where the flags do not say so; None: the methods' defaults.
 
     Raises:
         InputError: if none is chosen.
@@ -239,7 +242,8 @@ def method_parameters(
     parameters: dict[str, dict[str, Any]] = {}
     for method in [default_method(model()) if name == AUTO else name for name in names]:
         known = inspect.signature(methods[method]).parameters
-        parameters[method] = {name: value for name, value in given.items() if name in known}
+        bounds = {} if box is None else dict(zip(_BOX, box, strict=True))
+        parameters[method] = {n: value for n, value in (bounds | given).items() if n in known}
     for name in given:
         if not any(name in taken for taken in parameters.values()):
             flag = f"--{name}" if name in _BOX else f"--parameters={name}"

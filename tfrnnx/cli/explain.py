@@ -16,12 +16,14 @@ Examples:
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 from absl import flags
+from matplotlib.figure import Figure
 
 from tfrnnx.cli.common import (
     chosen_engine,
@@ -32,15 +34,16 @@ from tfrnnx.cli.common import (
     one_line,
     start,
 )
-from tfrnnx.data import datasets, read_inputs, read_sequences
+from tfrnnx.data import datasets, load, read_inputs, read_sequences
 from tfrnnx.errors import ConfigError, DataError, InputError
 from tfrnnx.explaining.batches import explain_arrays
 from tfrnnx.explaining.explainer import Explainer
+from tfrnnx.explaining.explanation import Explanation
 from tfrnnx.explaining.targets import Target
 from tfrnnx.networks.runs import Run, TrainConfig
 from tfrnnx.networks.samples import some_test_sequences
-from tfrnnx.plots.heatmaps import save_figure
-from tfrnnx.plots.inputs import SHOWN, captions_of, heatmaps_of_inputs
+from tfrnnx.plots import captions_of, plot, save_figure
+from tfrnnx.plots.explained import as_array
 from tfrnnx.propagation.methods import Method, get_method
 from tfrnnx.serving.archives import BATCH, archive_path, by_input, named_arrays, picture_path
 from tfrnnx.serving.saved_model import DEFAULT_METHODS
@@ -50,6 +53,7 @@ from tfrnnx.storage.files import atomic
 from tfrnnx.storage.models import load_model
 
 FLAGS = flags.FLAGS
+SHOWN = 12  # samples in a picture
 _OF_SHARDS = ("engine", "address", "jobs", "jit_compile", "overwrite")
 _NOT_OF_SHARDS = ("ledger", "images", "inputs", "index", "dataset", "data_dir")
 
@@ -83,7 +87,9 @@ def _define_flags() -> None:
     flags.DEFINE_list(
         "target", None, "The class to explain, or one for every sequence; default: the predicted."
     )
-    flags.DEFINE_integer("step", None, "Which time step of an output of sequences to explain.")
+    flags.DEFINE_integer(
+        "step", None, "Which time step of an output of sequences to explain; of --index, the last."
+    )
     flags.DEFINE_string("output", None, "Which of several outputs to explain: its name.")
     flags.DEFINE_enum(
         "dataset",
@@ -115,11 +121,15 @@ def _explain() -> None:
     model = load_model(FLAGS.model)
     explainers = {
         name: Explainer(model, method := get_method(name, **parameters), ledger=_has_ledger(method))
-        for name, parameters in method_parameters(FLAGS.method, lambda: model).items()
+        for name, parameters in method_parameters(
+            FLAGS.method, lambda: model, _box_of_series(model)
+        ).items()
     }
     some = next(iter(explainers.values()))
     x, labels, items, box = _given(some.input_specs)
     target = _target()
+    if labels is not None and labels.ndim == 2 and target.step is None:
+        target = replace(target, step=-1)  # as studies do, of a class a step
     explained = {
         name: explain_arrays(explainer, x, target, batch_size=BATCH, verbose=0)
         for name, explainer in explainers.items()
@@ -127,9 +137,8 @@ def _explain() -> None:
     arrays: dict[str, Any] = by_input("x", x)
     arrays |= named_arrays(explained, some.output_names, target)
     relevance = {name: explanation.relevance for name, explanation in explained.items()}
-    captions = captions_of(arrays["logits"], arrays["target"], labels)
     arrays |= {} if labels is None else {"label": labels}
-    figures = heatmaps_of_inputs(x, relevance, captions, items, box)
+    figures = _figures(explained, labels, items, box)
     out = archive_path(FLAGS.out)
     pictures = {picture_path(out, name): figure for name, figure in figures.items()}
     with atomic(out) as fresh:
@@ -147,6 +156,33 @@ def _explain() -> None:
     print(f"relevance {out}")
     for path in pictures:
         print(f"picture   {path}")
+
+
+def _figures(
+    explained: dict[str, Explanation[np.ndarray]],
+    labels: np.ndarray | None,
+    items: int,
+    box: tuple[float, float] | None,
+) -> dict[str, Figure]:
+    """Draw the first samples of every input, by its name; "" is that of an only one."""
+    some = next(iter(explained.values()))
+    captions = captions_of(some, labels)[:SHOWN]
+    kinds = by_name(some.kind)
+    figures = {}
+    for name, kind in kinds.items():
+        maps = {method: by_name(each.relevance)[name] for method, each in explained.items()}
+        values = as_array(by_name(some.x)[name])
+        if kind is None and not (values.dtype.kind == "f" and 2 <= values.ndim <= 4):
+            continue
+        options = {"items": items, "box": box} if kind == "images" else {}
+        shown = {method: each[:SHOWN] for method, each in maps.items()}
+        figures[name] = plot(shown, values[:SHOWN], kind=kind, captions=captions, **options)
+    return figures
+
+
+def by_name(x: Any) -> dict[str, Any]:
+    """Return an array, or those of several inputs, by their names; "" is that of an only one."""
+    return x if isinstance(x, dict) else {"": x}
 
 
 def _has_ledger(method: Method) -> bool:
@@ -229,6 +265,14 @@ def _given(
         config or TrainConfig(arch=""), indices, FLAGS.dataset, FLAGS.data_dir
     )
     return some.x, some.labels, some.items, box if images else None
+
+
+def _box_of_series(model: keras.Model) -> tuple[float, float] | None:
+    """Return what the data set that is explained says of its values, if it is one of series."""
+    config = Run.of_model(FLAGS.model).read_config()
+    if FLAGS.inputs or config is None or [len(x.shape) for x in model.inputs] != [3]:
+        return None
+    return load(FLAGS.dataset or config.dataset, FLAGS.data_dir).task(config).box
 
 
 def _target() -> Target:

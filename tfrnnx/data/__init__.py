@@ -1,8 +1,11 @@
 """Data sets: images of which sequences are composed, and sequences as they are."""
 
-# digits and tfds_sets are imported for their registration in `datasets`.
-from tfrnnx.data import digits as _digits  # noqa: F401
+# Imported for their registration in `datasets`, in this order.
+from tfrnnx.data import digits as _digits  # noqa: F401, I001
 from tfrnnx.data import tfds_sets as _tfds_sets  # noqa: F401
+from tfrnnx.data import state as _state  # noqa: F401
+from tfrnnx.data import segments as _segments  # noqa: F401
+from tfrnnx.data import addition as _addition  # noqa: F401
 from tfrnnx.data.majority import majority_sequences, to_image
 from tfrnnx.data.reading import read_inputs, read_sequences
 from tfrnnx.data.sequences import Sequences, SequenceSet

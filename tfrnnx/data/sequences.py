@@ -20,7 +20,7 @@ class Sequences(Side):
         x: floats (n, steps, channels), kept as float32; or tokens, ints (n, steps), kept as int32.
         y: a class each, ints (n,); a class a step, ints (n, steps); or a number each, floats (n,).
         truth: 0 and 1 in the shape of x, 1 where a cell matters; of a class a step, for that of
-            the last one. None: that is not known.
+            the last one, or for its own step's (see `SequenceSet`). None: that is not known.
 
     Raises:
         DataError: naming the array that has another shape or dtype, or values that do not fit.
@@ -84,6 +84,8 @@ class SequenceSet(DataSet):
         class_names: one name per class; by default numbers, as many as there are.
         channels: one name per channel of a series; by default numbers.
         vocabulary: of tokens: how many there are; by default one more than the greatest.
+        each_step: of a class a step: the truth at every step is of that step's own class, and not
+            all of it of the last one's.
         box: the least value <= 0 and the greatest >= 0 that x can take, for methods that ask for
             them; by default of what is there on both sides.
 
@@ -105,6 +107,7 @@ class SequenceSet(DataSet):
     class_names: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
     vocabulary: int | None = None
+    each_step: bool = False
     box: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
@@ -120,6 +123,11 @@ class SequenceSet(DataSet):
             raise DataError(
                 f"Expected training and test sequences of {self.name} of one shape and with the "
                 f"same to say of them. Received: {said}"
+            )
+        if self.each_step and kinds != {("class_per_step", False)}:
+            raise DataError(
+                f"Expected a class a step and its truth for each_step=True of {self.name}. "
+                f"Received: a {self.train.target}{'' if self.train.truth is None else ' and truth'}"
             )
         self._set("class_names", self._named("class_names", self._class_count()))
         tokens = self.train.x.ndim == 2
@@ -152,7 +160,7 @@ class SequenceSet(DataSet):
         return Task(
             "tokens" if self.train.x.ndim == 2 else "series",
             self.train.target,
-            None if self.train.truth is None else "cells",
+            None if self.train.truth is None else "steps" if self.each_step else "cells",
             self.train.x.shape[1:],
             self.class_names,
             channels=self.channels,

@@ -10,7 +10,7 @@ from tfrnnx.errors import InputError
 
 Kind = Literal["images", "series", "tokens"]
 Goal = Literal["class", "class_per_step", "number"]
-Truth = Literal["items", "cells"]
+Truth = Literal["items", "cells", "steps"]
 
 
 class Options(Protocol):
@@ -46,7 +46,8 @@ class Task:
             "tokens" (steps,).
         target: what is said of it: a "class", a "class_per_step", or a "number".
         truth: what is known to matter for that: which "items", (batch, items) of 0 and 1; which
-            "cells" of time and channel, 0 and 1 in the shape of the sequences; or None.
+            "cells" of time and channel, 0 and 1 in the shape of the sequences; the same at each of
+            the "steps" for that step's own class; or None.
         input_shape: of a sequence.
         class_names: one name a class; none for a number.
         items: how many equal parts of a sequence of images stand side by side.

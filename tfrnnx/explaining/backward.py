@@ -101,7 +101,7 @@ def forward(
     """Run a model at x, or where `sample` says, with the primitives recorded."""
     with (
         tf.GradientTape(watch_accessed_variables=False) as tape,
-        explaining(method, tape, batch, sample, at_x) as record,
+        explaining(method, tape, batch, sample, at_x, question.form.own) as record,
     ):
         points = []
         given = zip(question.inputs, question.masks, strict=True)

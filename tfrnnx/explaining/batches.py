@@ -18,6 +18,7 @@ from tfrnnx.explaining.default import AUTO
 from tfrnnx.explaining.explainer import Explainer
 from tfrnnx.explaining.explanation import Explanation
 from tfrnnx.explaining.question import Question
+from tfrnnx.explaining.steps import Steps, explain_steps
 from tfrnnx.explaining.targets import AnyTarget
 from tfrnnx.propagation.methods import Method, get_method
 
@@ -30,6 +31,7 @@ def explain(
     target: AnyTarget = None,
     *,
     mask: Inputs | None = None,
+    steps: Steps | int | None = None,
     layers: tuple[()] = (),
     ledger: Literal[False] = False,
     batch_size: int = 128,
@@ -48,6 +50,7 @@ def explain(
     target: AnyTarget = None,
     *,
     mask: Inputs | None = None,
+    steps: Steps | int | None = None,
     layers: Sequence[str] = (),
     ledger: bool = False,
     batch_size: int = 128,
@@ -65,6 +68,7 @@ def explain(
     method: str | Method = AUTO,
     target: AnyTarget = None,
     *,
+    steps: Steps | int | None = None,
     layers: Sequence[str] = (),
     ledger: bool = False,
     verbose: int | str = "auto",
@@ -80,6 +84,7 @@ def explain(
     target: AnyTarget = None,
     *,
     mask: Inputs | None = None,
+    steps: Steps | int | None = None,
     layers: Sequence[str] = (),
     ledger: bool = False,
     batch_size: int = 128,
@@ -100,6 +105,11 @@ def explain(
         target: None for the predicted class of each sample, an int, or ints (samples,); or a
             `Target`, or a callable on the model's outputs; "all" for every class.
         mask: of the steps to read, bool (samples, steps).
+        steps: explain what the model says of every step, at that step: for each t, what it says
+            last of x[: t + 1], without a mask, layers or a ledger. "each": the relevance of all
+            steps for each, (samples, steps explained, steps, ...); "own": that of each step for
+            itself, in x's shape. See `tfrnnx.explaining.steps.explain_steps`. An int is the
+            method's parameter of that name.
         layers: names of layers at whose outputs relevance is returned too.
         ledger: account for all relevance.
         batch_size: how many samples of an array are explained at once, which bounds the memory.
@@ -121,8 +131,14 @@ def explain(
         UnknownNameError, ConfigError, UnsupportedLayerError, MismatchError, NotFiniteError: as
             `Explainer`.
     """
+    if isinstance(steps, int):
+        parameters["steps"], steps = steps, None
     explainer = _cached_explainer(model, method, layers, ledger, verify, parameters)
     full = bool(layers) or ledger
+    if steps is not None:
+        if full or mask is not None:
+            raise InputError("Expected steps= without a mask, layers or a ledger. Received: both")
+        return _explain_steps(explainer, x, target, steps, batch_size, verbose)
     if isinstance(x, tf.data.Dataset):
         if mask is not None:
             raise InputError("Expected no mask beside a dataset; ragged batches have their own.")
@@ -140,6 +156,16 @@ def explain(
         explainer, x, target, mask=mask, batch_size=batch_size, out=out, verbose=verbose
     )
     return whole if full else whole.relevance
+
+
+def _explain_steps(
+    explainer: Explainer, x: Any, target: AnyTarget, steps: Steps, batch_size: int, verbose: Any
+) -> np.ndarray | Iterator[np.ndarray]:
+    if isinstance(x, tf.data.Dataset):
+        batches = (element[0] if isinstance(element, tuple) else element for element in x)
+        return (explain_steps(explainer, batch, target, steps) for batch in batches)
+    shown = int(len(x) > batch_size) if verbose == "auto" else int(verbose)
+    return explain_steps(explainer, x, target, steps, batch_size=batch_size, verbose=shown)
 
 
 def explain_arrays(

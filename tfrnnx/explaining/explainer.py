@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfrnnx.checks import whole_number
 from tfrnnx.errors import (
     ConfigError,
     InputError,
@@ -18,13 +19,14 @@ from tfrnnx.errors import (
     UnsupportedLayerError,
     tell,
 )
-from tfrnnx.explaining import guard
+from tfrnnx.explaining import compilation, guard
 from tfrnnx.explaining.arrays import Inputs, Nested
 from tfrnnx.explaining.backward import Result, explain_batch
+from tfrnnx.explaining.compilation import JitCompile, check_jit_compile
 from tfrnnx.explaining.compiled import Compiled, Found
 from tfrnnx.explaining.default import AUTO, default_method
 from tfrnnx.explaining.explanation import Explanation
-from tfrnnx.explaining.inputs import Checked, InputSpec
+from tfrnnx.explaining.inputs import Checked, InputSpec, shape_said
 from tfrnnx.explaining.ledger import Ledger
 from tfrnnx.explaining.question import Question
 from tfrnnx.explaining.targets import (
@@ -59,13 +61,19 @@ class Explainer:
         layers: names of layers at whose outputs relevance is returned too; those of a nested
             model with its name before them, "encoder/dense".
         ledger: account for all relevance, see `tfrnnx.Ledger`; relevance methods only.
-        jit_compile: compile with XLA, anew for every batch size, which takes a second or two. As
-            measured (`python -m benchmarks --only=xla`) it pays for relevance methods on recurrent
-            layers when batches of one size come again and again: 0.5 to 0.8 of the time. Gradients
-            gain less, and where convolutions dominate there is nothing to gain.
+        jit_compile: compile with XLA. "auto": where it pays as measured (`python -m benchmarks
+            --only=xla`), for methods of one point on recurrent layers that run in a loop and are
+            not beside convolutions. Samples are then explained in parts of 1, 2, 4, 8, 16, 32 or
+            64, on several threads, and sequences of any length, where the model reads masks, are
+            padded to a power of two of steps; each size is compiled when it first comes up, which
+            takes a second or two. True: always. False: never.
+        batch_sizes: numbers of samples that are compiled for ahead.
         verify: compare the outputs that are explained with the model's own on the first batch,
             which costs a forward pass, once.
         **parameters: of the method, such as `low=` and `high=` of "dtd".
+
+    Attributes:
+        compiling_pays: whether `jit_compile="auto"` has what is not a callable compiled by XLA.
 
     Raises:
         UnknownNameError: for an unknown method.
@@ -96,7 +104,8 @@ class Explainer:
         *,
         layers: Sequence[str] = (),
         ledger: bool = False,
-        jit_compile: bool = False,
+        jit_compile: JitCompile = "auto",
+        batch_sizes: Sequence[int] = (),
         verify: bool = True,
         **parameters: Any,
     ) -> None:
@@ -119,7 +128,7 @@ class Explainer:
             raise ConfigError(f"Expected layers to be a list of names. Received: {layers!r}")
         self.layers = tuple(layers)
         self.ledger = ledger
-        self.jit_compile = jit_compile
+        self.jit_compile: JitCompile = check_jit_compile(jit_compile)
         self._unverified = verify
         self._stable = self.method.propagates_relevance
         self._absorbs = self._stable and self.method.bias == "absorb" and not ledger
@@ -134,6 +143,8 @@ class Explainer:
                 f"output as it is, for a handler is missing. {error}",
                 LogitWarning,
             )
+        for size in batch_sizes:
+            self._compile_for(size)
 
     def _set_graph(self, graph: Graph) -> None:
         self._graph = graph
@@ -156,6 +167,25 @@ class Explainer:
                 f"mask of x holds at all points of {self.method.name!r}. {error}"
             ) from error
         return whole
+
+    def _compile_for(self, samples: int) -> None:
+        """Compile what samples are explained with, where their shape is known, on some drawn.
+
+        Raises:
+            ConfigError: unless it is a number of samples, and the steps of the model are fixed.
+        """
+        samples = whole_number("batch_sizes", samples, minimum=1)
+        if self._inputs.variable:
+            raise ConfigError(
+                "Expected a model of inputs of fixed shape to compile ahead for batch_sizes. "
+                f"Received: {', '.join(shape_said(spec.shape) for spec in self._inputs.specs)}"
+            )
+        x = self._inputs.drawn(1, samples)
+        form = form_of(None, self._graph)[0]
+        asked = self._inputs.tensors(
+            self._question(Checked(x, [None] * len(x), samples), form, Classes())
+        )
+        self._compiled(form, (False,) * len(x))(asked)
 
     def verify(self, lengths: Sequence[int] = (2, 5, 9)) -> None:
         """Compare what is explained with the model's own outputs, on inputs drawn at random.
@@ -189,6 +219,20 @@ class Explainer:
     def output_names(self) -> list[str]:
         """Names of the model's outputs."""
         return output_names(self._graph)
+
+    @property
+    def has_steps(self) -> bool:
+        """Whether the model's first output is one for every step, (batch, steps, classes)."""
+        return len(self._graph.outputs[0].shape) == 3
+
+    def drawn(self, length: int, samples: int = 2) -> list[np.ndarray]:
+        """Return an array for each input, drawn at random, that the method can explain.
+
+        Args:
+            length: of sizes that are not fixed.
+            samples: how many, where the batch is not fixed.
+        """
+        return self._inputs.drawn(length, samples)
 
     @property
     def classes(self) -> int:
@@ -357,7 +401,7 @@ class Explainer:
             received = f"{what} {', '.join(lost)} loses; pad it, with no mask"
             raise self._inputs.unfit((ragged if any(ragged) else masked).index(True), received)
         asked = self._inputs.tensors(question)
-        result = compiled(asked)
+        compiled, result = self._answered(asked, compiled)
         if asked.samples != 0:
             self._check(asked, result, compiled)
         parts = [
@@ -367,6 +411,31 @@ class Explainer:
             for r, mask, is_ragged in zip(result.relevance, asked.masks, ragged, strict=True)
         ]
         return result, parts
+
+    def _answered(self, asked: Question, compiled: Compiled) -> tuple[Compiled, Result]:
+        """Answer a question of tensors, and say what did."""
+        variable = self._inputs.variable
+        if not (variable and compiled.is_divided and asked.samples):
+            return compiled, compiled(asked)
+        # Of sequences of any length XLA would compile each: padded to one of a few, under a mask.
+        if self._may_be_padded(asked.form):
+            masked = [n in variable or mask is not None for n, mask in enumerate(asked.masks)]
+            of_padded = self._compiled(asked.form, tuple(masked))
+            if not of_padded.found.lost_masks:
+                result = of_padded(compilation.padded(asked, variable))
+                steps = [x.shape[1] if n in variable else None for n, x in enumerate(asked.inputs)]
+                relevance = [
+                    r if count is None else r[:, :count]
+                    for r, count in zip(result.relevance, steps, strict=True)
+                ]
+                return of_padded, result._replace(relevance=relevance)
+        return compiled, compiled(asked, compile_anew=self.jit_compile is True)
+
+    def _may_be_padded(self, form: Form) -> bool:
+        """Whether steps are of nothing else that is asked for than the relevance at inputs."""
+        sizes = [size for x in self._graph.outputs for size in x.shape[1:]]
+        sizes += [size for spec in self._inputs.specs for size in spec.shape[2:]]
+        return not (self.layers or self.ledger or form.steps or None in sizes)
 
     def _check(self, asked: Question, result: Result, compiled: Compiled) -> None:
         """Refuse what is not finite, and another function than the model's own."""
@@ -419,7 +488,8 @@ class Explainer:
             raise UnsupportedLayerError(
                 f"Expected a keras.Model of one or several outputs of floats. Received: {shapes}"
             )
-        found = self._compiled(form, (False,) * len(self._inputs.specs)).found
+        compiled = self._compiled(form, (False,) * len(self._inputs.specs))
+        self.compiling_pays, found = compiled.compiling_pays, compiled.found
         self._inputs.vocabularies.update(found.vocabularies)
         self._tell(found)
 
@@ -435,7 +505,15 @@ class Explainer:
                     layers=self.layers,
                     ledger=self.ledger,
                 )
-                made = Compiled(run, form, self._inputs, masked, jit_compile=self.jit_compile)
+                each_alone = form.score is None and self.method.sampler is None
+                made = Compiled(
+                    run,
+                    form,
+                    self._inputs,
+                    masked,
+                    jit_compile=self.jit_compile,
+                    divisible=each_alone and not isinstance(self._graph, Whole),
+                )
             self._functions[form, masked] = made  # the last one used stands last
             if len(self._functions) > MOST_FORMS:
                 del self._functions[next(iter(self._functions))]

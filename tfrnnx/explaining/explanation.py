@@ -2,14 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrnnx.explaining.arrays import Array, Inputs, Kinds, Nested, Tensor
+from tfrnnx.explaining.arrays import Array, Inputs, Kind, Kinds, Nested, Tensor
 from tfrnnx.explaining.ledger import Ledger
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.figure import Figure
+
+SHOWN = 6  # samples in a notebook
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +50,61 @@ class Explanation(Generic[Array]):
     x: Inputs | None = None
     kind: Kinds = None
 
+    def plot(
+        self, kind: Kind | None = None, *, input: str | int | None = None, **options: Any
+    ) -> "Figure":
+        """Draw the inputs and their relevance by their kind: images, series or tokens.
+
+        Args:
+            kind: what x is, "images", "series" or "tokens"; by default what this says.
+            input: which of several inputs, its name or number; by default the first that can be
+                drawn.
+            **options: of `tfrnnx.plots.plot_images`, `plot_series` or `plot_tokens`.
+
+        Raises:
+            InputError: for what does not fit the kind.
+        """
+        from tfrnnx import plots  # matplotlib takes half a second to import
+
+        return plots.plot(self.numpy(), kind=kind, input=input, **options)
+
+    def to_dataframe(self, channels: Sequence[str] = ()) -> "pandas.DataFrame":
+        """Return a row a sample, step and channel or token.
+
+        Args:
+            channels: names of the channels of series, in the place of their numbers.
+
+        Returns:
+            Columns "sample"; "input", its name or number, of several; "class", where all are
+            explained; "step" and, of series, "channel", of tokens "token", of images "step", "row"
+            and "column", or "row", "column" and "channel" where the last axis has a size of 1, 3
+            or 4; of others "axis_1" and so on; "value", what x is there; "relevance"; and
+            "target", the explained class. Words that are padding are left out.
+
+        Raises:
+            PackageError: without pandas.
+            InputError: for another number of channels.
+        """
+        from tfrnnx.explaining.frames import frame
+
+        return frame(self.numpy(), channels)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a picture of the first samples, or their coloured words."""
+        from tfrnnx.plots.notebooks import notebook_html
+
+        samples = len(np.asarray(self.target))
+        return notebook_html(self.part(slice(SHOWN)).numpy(), samples, repr(self))
+
+    def part(self, some: slice) -> "Explanation[Array]":
+        """Return the explanation of some of the samples."""
+        computed = (self.relevance, self.logits, self.target, self.layers)
+        relevance, logits, target, layers = keras.tree.map_structure(lambda a: a[some], computed)
+        several = isinstance(self.kind, list | dict)
+        x = keras.tree.map_structure(lambda a: a[some], self.x) if several else _part(self.x, some)
+        ledger = None if self.ledger is None else self.ledger.part(some)
+        return Explanation(relevance, logits, target, layers, ledger, x, self.kind)
+
     def numpy(self) -> "Explanation[np.ndarray]":
         """Return it with NumPy arrays in the place of tensors; ragged tensors stay, and x."""
         computed = (self.relevance, self.logits, self.target, self.layers)
@@ -74,6 +135,10 @@ class Explanation(Generic[Array]):
     ) -> "Explanation[tf.Tensor]":
         (ledger, kind), (relevance, logits, target, layers, x) = other, tensors
         return Explanation(relevance, logits, target, layers, ledger, x, kind)
+
+
+def _part(x: Any, some: slice) -> Any:
+    return x if x is None else x[some] if hasattr(x, "shape") else np.asarray(x)[some]
 
 
 def _as_array(x: Any) -> np.ndarray | tf.RaggedTensor:

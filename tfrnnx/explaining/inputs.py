@@ -47,6 +47,7 @@ class InputSpec:
         names: of the inputs.
         tokens: numbers of the inputs that are tokens.
         kinds: what the values of each are.
+        variable: numbers of the inputs with sizes, beside the batch's, that are not fixed.
         vocabularies: how many tokens there are, by the number of the input.
     """
 
@@ -57,6 +58,9 @@ class InputSpec:
         self.names = [_keras.operation_of(x).name for x in inputs]
         self.tokens = token_inputs(graph) if text is None else text.token_inputs
         self.kinds = [_kind(spec, n in self.tokens) for n, spec in enumerate(self.specs)]
+        self.variable = frozenset(
+            n for n, spec in enumerate(self.specs) if None in spec.shape[1:].as_list()
+        )
         self.vocabularies: dict[int, int] = {}
         self._method = method
         for number, spec in enumerate(self.specs):

@@ -80,6 +80,15 @@ class Ledger:
             },
         )
 
+    def part(self, some: slice) -> "Ledger":
+        """Return the ledger of some of the samples."""
+        return Ledger(
+            self.start[some],
+            {name: value[some] for name, value in self.inputs.items()},
+            {layer: [value[some] for value in values] for layer, values in self.taken.items()},
+            {layer: value[some] for layer, value in self.initial_states.items()},
+        )
+
     def rows(self) -> Iterator[Row]:
         """Yield what every account took, from the input upward; none that took nothing."""
         for name, value in self.inputs.items():

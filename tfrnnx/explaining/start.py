@@ -18,8 +18,9 @@ class Start(NamedTuple):
     Attributes:
         outputs: the outputs that get a start, flat.
         starts: what each starts with, in its shape.
-        target: the explained class of every sample, int32 (batch,), -1 for callables.
-        score: the number that is explained, (batch,).
+        target: the explained class of every sample, int32 (batch,), -1 for callables; of every
+            step, (batch, steps), where all are explained.
+        score: the number that is explained, (batch,); where all steps are, their sum.
     """
 
     outputs: list[tf.Tensor]
@@ -50,7 +51,8 @@ def start_of(question: Question, outputs: Nested[tf.Tensor], method: Method) -> 
         return Start(flat, gradients, target, score)
     starts = [output * gradient for output, gradient in zip(flat, gradients, strict=True)]
     if method.positive_start:
-        starts = _positive_start(starts, score)
+        own = question.form.own  # a score at every step
+        starts = [tf.nn.relu(x) for x in starts] if own else _positive_start(starts, score)
     return Start(flat, starts, target, score)
 
 
@@ -60,6 +62,8 @@ def _of_class(
     """Return the output, the score's gradient there, the class of every sample and the score."""
     form, (index, contrast, step) = question.form, question.classes
     output = outputs[form.output]
+    if form.own:
+        return _of_steps(output, index)
     logits = output[:, None] if output.shape.rank == 1 else output
     if form.steps:
         steps = tf.shape(output)[1]
@@ -80,6 +84,17 @@ def _of_class(
         at_step = tf.one_hot(step, steps, dtype=output.dtype)
         gradient = at_step[:, :, None] * at_target[:, None, :]
     return [output], [tf.reshape(gradient, tf.shape(output))], target, score
+
+
+def _of_steps(
+    output: tf.Tensor, index: tf.Tensor
+) -> tuple[list[tf.Tensor], list[tf.Tensor], tf.Tensor, tf.Tensor]:
+    """Return as `_of_class`, of the class of every step, (batch, steps), or one for all steps."""
+    predicted = tf.argmax(output, -1, output_type=tf.int32)
+    index = index if index.shape.rank == 2 else index[:, None]
+    target = tf.where(index == PREDICTED, predicted, index)
+    gradient = tf.one_hot(target, output.shape[-1], dtype=output.dtype)
+    return [output], [gradient], target, tf.reduce_sum(gradient * output, [1, 2])
 
 
 def _of_callable(

@@ -57,6 +57,7 @@ class Form(NamedTuple):
         contrasts: whether there is a contrast.
         score: the callable, if the target is one.
         each: whether every class is explained.
+        own: whether the outputs of all steps are, by the inputs of their own steps.
     """
 
     output: int = 0
@@ -64,6 +65,7 @@ class Form(NamedTuple):
     contrasts: bool = False
     score: Score | None = None
     each: bool = False
+    own: bool = False
 
 
 class Classes(NamedTuple):

@@ -97,6 +97,10 @@ def _masks_of(layer: Any, args: tuple, kwargs: dict[str, Any]) -> tuple[dict[str
     assert active is not None
     record = active.record
     if not isinstance(layer, keras.layers.Layer):
+        # Operations know of no masks.
+        for x in keras.tree.flatten((args, kwargs)):
+            if record.facts(x).mask is not None:
+                record.lose_mask(layer.name, x)
         return {}, None
     given = _keras.arguments_of(layer, args, kwargs)
     names = _keras.argument_names(layer)

@@ -106,6 +106,8 @@ def _scan(
     # to hand their wide projections from step to step. Unrolled, the steps' own products keep the
     # other cores busy while a step waits for the one before.
     at_once = size is not None and not layer.unroll and _NARROW * sequences.shape[-1] > size
+    if not layer.unroll:
+        (record.convolutions if size is None else record.loops).append(path)
 
     def run(inputs: Any, states: Any) -> Any:
         x, sinks = inputs

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfrnnx.primitives import nothing
+from tfrnnx.primitives.scope import scope
 
 Step = Callable[[Any, Any], tuple[tf.Tensor, Any]]
 # (inputs of a step, output and states of the step before) -> output and states
@@ -46,16 +47,20 @@ def scan(
         The last output (batch, ...), all outputs (batch, time, ...) or None, and the last states.
     """
     flat = keras.tree.flatten(sequences)
+    active = scope()
+    cut = active is not None and active.record.own_steps
     if mask is not None:
         flat.append(tf.transpose(tf.cast(mask, tf.bool))[..., None])
 
     def run(inputs: list[tf.Tensor], output: tf.Tensor, states: Any) -> tuple[tf.Tensor, Any]:
         valid = inputs.pop() if mask is not None else None
+        if cut:
+            states = keras.tree.map_structure(tf.stop_gradient, states)
         new_output, new_states = step(keras.tree.pack_sequence_as(sequences, inputs), states)
         new_states = keras.tree.pack_sequence_as(states, keras.tree.flatten(new_states))
         if valid is None:
             return new_output, new_states
-        kept = nothing(output) if zero_output_for_mask else output
+        kept = nothing(output) if zero_output_for_mask and not unroll else output
         new_states = keras.tree.map_structure(
             lambda new, old: _chosen(valid, new, old), new_states, states
         )
@@ -64,7 +69,24 @@ def scan(
     if mask is not None:  # what masked first steps put out
         initial_output = nothing(initial_output)
     loop = _Loop(run, flat, go_backwards, return_sequences)
-    return (loop.unrolled if unroll else loop.in_graph)(initial_output, initial_states)
+    scanned = (loop.unrolled if unroll else loop.in_graph)(initial_output, initial_states)
+    if unroll and zero_output_for_mask and mask is not None:
+        return _zeroed(scanned, tf.cast(mask, tf.bool), 0 if go_backwards else -1)
+    return scanned
+
+
+def _zeroed(scanned: Scanned, mask: tf.Tensor, last: int) -> Scanned:
+    """Return what unrolled steps give with zeros for masked ones, as Keras has it.
+
+    Backwards it puts the mask of the steps as they are read on the outputs as they are made.
+    """
+    output, outputs, states = scanned
+    output = _chosen(mask[:, last, None], output, nothing(output))
+    if outputs is not None:
+        axes = [1] * (outputs.shape.rank - 2)
+        valid = tf.reshape(mask, tf.concat([tf.shape(mask), axes], 0))
+        outputs = tf.where(valid, outputs, nothing(outputs))
+    return output, outputs, states
 
 
 def _chosen(valid: tf.Tensor, new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:

@@ -1,5 +1,6 @@
 """Layers and RNN cells that explain themselves."""
 
+from tfrnnx.layers.attention import Gated, StepAttention
 from tfrnnx.layers.base import ExplainableCell, ExplainableLayer
 from tfrnnx.layers.cells import ReLUCell, RGRUCell, RLSTMCell
 from tfrnnx.layers.feedforward import Conv2D, Dense, ScaledAveragePooling2D
@@ -9,8 +10,10 @@ __all__ = [
     "Dense",
     "ExplainableCell",
     "ExplainableLayer",
+    "Gated",
     "ReLUCell",
     "RGRUCell",
     "RLSTMCell",
     "ScaledAveragePooling2D",
+    "StepAttention",
 ]

@@ -146,7 +146,8 @@ def build(
     Args:
         arch: "shallow", "deep", "convdeep", "rlstm", "convrlstm" or "rgru"; with "_sd" appended,
             the same network with stationary dropout whatever `stationary_dropout` says. Those
-            whose names begin with "conv" are for images.
+            whose names begin with "conv" are for images. Or one of others, for series: "lstm",
+            "gru", "bilstm", "retain", "imv_lstm".
         input_shape: of a sequence: (steps, height, width) of images' columns, (steps, channels)
             of a series, (steps,) of tokens.
         classes: number of logits, >= 1; None for one number, whose loss is not that of classes.

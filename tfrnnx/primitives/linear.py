@@ -52,6 +52,8 @@ def _contribution(
     if active is None:
         return Contribution(linear.apply(x, w))
     record = active.record
+    if convolution:
+        record.convolutions.append(active.layer)
     rule = active.rule(convolution)
     terms = rule.terms_in(active.main_rule(rule), active.positive)
     if terms.needs_positive and not active.positive and active.source is None:

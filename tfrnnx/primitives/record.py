@@ -100,6 +100,8 @@ class Record:
         tape: that the explanation is read off.
         batch: how many samples are explained, where relevance is accounted for, else None.
         sample: where to take gradients, for methods of several points.
+        own_steps: whether nothing goes back through the states of recurrent layers, so that each
+            step's input gets what is of its own output alone.
         entries: where the explanation is read off.
         outputs: of the layers, by their paths, once for each time that a layer is used.
         sinks: zeros through which the maps of a layer report what they take, (rows, ACCOUNTS) or
@@ -110,6 +112,8 @@ class Record:
         unread_masks: of those, at which one ends that no layer has read.
         given_masks: masks that the caller gave, and those that hold with them.
         finals: of each of the model's outputs, the activation that was looked through, or None.
+        loops: paths of the recurrent layers that run in a loop of the graph.
+        convolutions: paths of the layers that convolve.
         at_x: what methods of several points take as it is at x, such as masks, in the order in
             which the model makes it; None: nothing was made yet.
     """
@@ -119,6 +123,7 @@ class Record:
     tape: tf.GradientTape
     batch: tf.Tensor | None = None
     sample: Sample | None = None
+    own_steps: bool = False
     entries: list[Entry] = field(default_factory=list)
     outputs: dict[str, list[Any]] = field(default_factory=dict)
     sinks: dict[str, list[tf.Tensor]] = field(default_factory=dict)
@@ -128,6 +133,8 @@ class Record:
     unread_masks: list[str] = field(default_factory=list)
     given_masks: list[Any] = field(default_factory=list)
     finals: list[Final | None] = field(default_factory=list)
+    loops: list[str] = field(default_factory=list)
+    convolutions: list[str] = field(default_factory=list)
     at_x: Iterator[Any] | None = None
     made_at_x: list[Any] = field(default_factory=list)
     _activations: dict[int, Final] = field(default_factory=dict)

@@ -80,6 +80,7 @@ def explaining(
     batch: tf.Tensor | None = None,
     sample: Sample | None = None,
     at_x: Iterable[Any] | None = None,
+    own_steps: bool = False,
 ) -> Iterator[Record]:
     """Run what is inside for an explanation by `method`, in this thread alone.
 
@@ -89,10 +90,11 @@ def explaining(
         batch: how many samples there are, to account for all relevance; None: it is not done.
         sample: where to take gradients, for methods of several points.
         at_x: what a run at x made that holds at all points (`Record.as_at_x`).
+        own_steps: whether nothing goes back through the states of recurrent layers.
     """
     graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
     held = None if at_x is None else iter(at_x)
-    record = Record(method, graph, tape, batch, sample, at_x=held)
+    record = Record(method, graph, tape, batch, sample, own_steps, at_x=held)
     with _active(Scope(record)):
         yield record
 

@@ -57,8 +57,14 @@ class Metric:
         return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
 
     def fits(self, truth: str | None, offered: Collection[str]) -> bool:
-        """Return whether it can score where this truth and this context are to be had."""
-        return self.truth in (None, truth) and set(self.needs) <= set(offered)
+        """Return whether it can score where this truth and this context are to be had.
+
+        Args:
+            truth: "items", "cells", or "steps", cells of each step's own label; None: none.
+            offered: names of what there is beside it.
+        """
+        known = "cells" if truth == "steps" else truth
+        return self.truth in (None, known) and set(self.needs) <= set(offered)
 
 
 metrics: Registry[Metric] = Registry("metric", Metric)

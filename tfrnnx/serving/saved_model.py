@@ -37,12 +37,15 @@ def export(
     shape of x), logits (batch, classes) and target, int32 (batch,): the given one, or the
     predicted class. They are attributes of what `tf.saved_model.load` returns, and signatures for
     TensorFlow Serving (`serving_default` is `serve`; `explain_<method>` there is the one without
-    target). What is explained is checked as in `tfrnnx.explain`; mistakes raise
-    `tf.errors.InvalidArgumentError`.
+    target, `explain_<method>_target` the one with target). Where compiling pays, see
+    `tfrnnx.Explainer`, `explain_<method>_compiled` takes and gives the same, compiled by XLA for
+    every batch size when it first comes up. What is explained is checked as in `tfrnnx.explain`;
+    mistakes raise `tf.errors.InvalidArgumentError`.
 
     Of a model with outputs (batch, steps, classes) the endpoints take a step too, int (batch,):
     `explain_<method>(x, target, step)`, and (x, step=step) for the predicted class; their
-    signatures are `explain_<method>` of the last step. Of a model with several inputs, x is a
+    signatures are `explain_<method>` of the last step, and `explain_<method>_target` of target and
+    step. Of a model with several inputs, x is a
     dict by their names, and the relevances are `relevance_<input>`. Of a model with several
     outputs, `explain_<method>_<output>` explains one of them, and the logits are
     `logits_<output>`.
@@ -72,7 +75,10 @@ def export(
     # Endpoints read the variables themselves: what is saved are the weights as they are now.
     module.model_variables = [variable.value for variable in model.variables]
     names = [default_method(model) if name == AUTO else name for name in methods]
-    explainers = {name: Explainer(model, name, **parameters.get(name, {})) for name in names}
+    explainers = {
+        name: Explainer(model, name, jit_compile=False, **parameters.get(name, {}))
+        for name in names
+    }
     graph = functional(model)
     if verify:
         for explainer in explainers.values():
@@ -98,6 +104,12 @@ def export(
             endpoint = _endpoint(explainer, graph, number)
             setattr(module, f"explain_{name}{suffix}", endpoint)
             signatures[f"explain_{name}{suffix}"] = endpoint.get_concrete_function(x)
+            given = _given_specs(graph, number, tf.int32)
+            signatures[f"explain_{name}{suffix}_target"] = endpoint.get_concrete_function(x, *given)
+            if explainer.compiling_pays:
+                compiled = Explainer(model, name, jit_compile=True, **parameters.get(name, {}))
+                compiled_endpoint = _endpoint(compiled, graph, number)
+                setattr(module, f"explain_{name}{suffix}_compiled", compiled_endpoint)
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     with atomic(path) as fresh:
         tf.saved_model.save(module, str(fresh), signatures=signatures, options=options)
@@ -132,13 +144,19 @@ def _endpoint(
     x = _input_specs(graph)
     endpoint.get_concrete_function(x)
     for dtype in (tf.int32, tf.int64):  # TensorFlow's and NumPy's integers
-        target = tf.TensorSpec([None], dtype, name="target")
+        target, *step = _given_specs(graph, number, dtype)
         endpoint.get_concrete_function(x, target)
-        if steps:
-            step = tf.TensorSpec([None], dtype, name="step")
-            endpoint.get_concrete_function(x, target, step)
-            endpoint.get_concrete_function(x, step=step)
+        if step:
+            endpoint.get_concrete_function(x, target, *step)
+            endpoint.get_concrete_function(x, step=step[0])
     return endpoint
+
+
+def _given_specs(graph: keras.Model, number: int, dtype: tf.DType) -> list[tf.TensorSpec]:
+    """Return the specs of the target, and of the step where an output has steps."""
+    steps = len(graph.outputs[number].shape) == 3
+    names = ["target", "step"] if steps else ["target"]
+    return [tf.TensorSpec([None], dtype, name=name) for name in names]
 
 
 def _of_shape(graph: keras.Model, x: _X) -> _X:

@@ -9,11 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from tfrnnx.plots.heatmaps import draw_picture
+from tfrnnx.plots import draw_map, draw_picture
+from tfrnnx.plots.pages import PALETTE, plain
 from tfrnnx.study.results import Results
 
-# Okabe and Ito's, which colour-blind readers can tell apart.
-_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999")
 _MARKERS = "osD^vPX"
 _GREY = "0.6"
 _LARGEST_HEIGHT = 18  # pictures one above the other
@@ -50,7 +49,7 @@ def score_bars(results: Results, metrics: Sequence[str]) -> Figure:
                 _bars(ax, results, dataset, metric)
             else:  # such as the score of items, of a series
                 ax.text(0.5, 0.5, "not scored", transform=ax.transAxes, ha="center", fontsize=8)
-                _plain(ax)
+                plain(ax)
             if row == 0:
                 ax.set_title(_title(results, dataset), fontsize=10)
             if column == 0:
@@ -83,12 +82,12 @@ def _bars(ax: Axes, results: Results, dataset: str, metric: str) -> None:
         ax.axhline(chance, color="black", linestyle="--", linewidth=1, label="chance")
     ax.set_xticks(np.arange(len(results.archs)), results.archs, fontsize=9)
     ax.set_ylim(bottom=min(0, ax.get_ylim()[0]), top=max(1, ax.get_ylim()[1]))
-    _plain(ax)
+    plain(ax)
 
 
 def _color(index: int, count: int) -> Any:
     """Return the color of one of so many; of many, one of a spectrum."""
-    return _COLORS[index] if count <= len(_COLORS) else colormaps["turbo"]((index + 0.5) / count)
+    return PALETTE[index] if count <= len(PALETTE) else colormaps["turbo"]((index + 0.5) / count)
 
 
 def _title(results: Results, dataset: str) -> str:
@@ -107,11 +106,6 @@ def _legend(axes: np.ndarray) -> tuple[list[Any], list[str]]:
         found.update(dict(zip(labels, handles, strict=True)))
     labels = sorted(found, key=lambda label: isinstance(found[label], Line2D))
     return [found[label] for label in labels], labels
-
-
-def _plain(ax: Axes) -> None:
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.tick_params(labelsize=8)
 
 
 def heatmaps_of_all(
@@ -145,8 +139,7 @@ def heatmaps_of_all(
             ax.set_title(f"{arch}\n{said}" if sample == 0 else said, fontsize=8)
             for row, method in enumerate(methods, 1):
                 ax = axes[rows * sample + row, column]
-                picture = of_arch[f"relevance_{method}"][sample].astype(np.float64)
-                draw_picture(ax, picture, items, None)
+                draw_map(ax, of_arch[f"relevance_{method}"][sample] / 127, items)
                 if column == 0:
                     ax.set_ylabel(method, fontsize=8, rotation=0, ha="right", va="center")
     return figure
@@ -193,7 +186,7 @@ def quality_against(results: Results, datasets: Sequence[str], metric: str) -> F
             if chance is not None:
                 ax.axhline(chance, color="black", linestyle="--", linewidth=1, label="chance")
             ax.margins(0.15)
-            _plain(ax)
+            plain(ax)
             if row == 0:
                 ax.set_title(method, fontsize=10)
             if row == len(datasets) - 1:
@@ -233,7 +226,7 @@ def item_positions(results: Results, dataset: str) -> Figure:
                 _position_bars(ax, positions)
                 items = len(positions[0]["majority"])
                 ax.axhline(1 / items, color="black", linestyle="--", linewidth=1, label="even")
-            _plain(ax)
+            plain(ax)
             if row == 0:
                 ax.set_title(method, fontsize=10)
             if row == len(archs) - 1:
@@ -249,7 +242,7 @@ def item_positions(results: Results, dataset: str) -> Figure:
 def _position_bars(ax: Axes, positions: Sequence[dict[str, Any]]) -> None:
     """Draw the means over folds for every position."""
     for side, (name, label, color) in enumerate(
-        (("majority", "of the majority", _COLORS[0]), ("other", "not of the majority", _GREY))
+        (("majority", "of the majority", PALETTE[0]), ("other", "not of the majority", _GREY))
     ):
         shares = np.array([position[name] for position in positions], np.float64)  # None is NaN
         where = np.arange(shares.shape[1])

@@ -5,9 +5,9 @@ from typing import Any
 
 import keras
 
-from tfrnnx.data import DataSet, Task, as_images
+from tfrnnx.data import DataSet, Task
 from tfrnnx.networks.runs import Run, TrainConfig
-from tfrnnx.plots.heatmaps import heatmaps, save_figure
+from tfrnnx.plots import plot, save_figure
 from tfrnnx.scores.metrics import metrics
 from tfrnnx.serving.saved_model import export
 from tfrnnx.study.scoring import (
@@ -75,6 +75,10 @@ def _draw(shown: Shown, task: Task, run: Run) -> None:
         f"{label}, predicted {predicted}"
         for label, predicted in zip(shown.label, shown.predicted, strict=True)
     ]
-    relevance = {name: as_images(part) for name, part in shown.relevance.items()}
-    figure = heatmaps(as_images(shown.x), relevance, captions, task.items, task.box)
+    options: dict[str, dict[str, Any]] = {
+        "images": {"items": task.items, "sequence": True, "box": task.box},
+        "series": {"channels": task.channels},
+        "tokens": {},
+    }
+    figure = plot(shown.relevance, shown.x, kind=task.kind, captions=captions, **options[task.kind])
     save_figure(figure, run.heatmap)

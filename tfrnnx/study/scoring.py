@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfrnnx.data import DataSet, Task, as_images, last_step, to_image
 from tfrnnx.explaining.explainer import Explainer
+from tfrnnx.explaining.steps import explain_steps
 from tfrnnx.explaining.targets import Target
 from tfrnnx.networks.runs import TrainConfig
 from tfrnnx.networks.training import EVALUATION_BATCH, test_sequences
@@ -87,7 +88,9 @@ class Scores:
     """The scores of some methods' explanations of one network, collected batch by batch.
 
     What is explained is what the network predicts, right or wrong: the class, of a class a step
-    that of the last step, or the number.
+    that of the last step, or the number. Where the truth is of each step's own class, each step's
+    is explained, as if it were the last step known; the absolute relevance of the step itself is
+    scored.
 
     Args:
         model: of the task's sequences.
@@ -174,16 +177,20 @@ class Scores:
             if flipped.stop
             else None
         )
+        # Where no cell matters, there is none to be found.
+        caused = None if truth is None else truth.reshape(len(truth), -1).any(axis=1)
 
         def add(method: str, metric: str, relevance: np.ndarray) -> None:
-            if "flipping" not in metrics[metric].needs:
-                values = score(metric, relevance, truth, **context)
-            elif flipping is not None:
-                some = {name: x if callable(x) else x[flipped] for name, x in context.items()}
-                part = None if truth is None else truth[flipped]
-                values = score(metric, relevance[flipped], part, flipping=flipping, **some)
-            else:
-                return
+            entry, rows, more = metrics[metric], slice(None), {}
+            if entry.truth == "cells":
+                rows = caused
+            elif "flipping" in entry.needs:
+                if flipping is None:
+                    return
+                rows, more = flipped, {"flipping": flipping}
+            some = {name: v if callable(v) else v[rows] for name, v in context.items()}
+            part = None if truth is None else truth[rows]
+            values = score(metric, relevance[rows], part, **some, **more)
             self._scores[method, metric].append(values)
 
         return add
@@ -191,6 +198,8 @@ class Scores:
     def _relevance(self, method: str, x: np.ndarray, target: np.ndarray) -> np.ndarray:
         if method == RANDOM:
             return self._rng.random(x.shape)
+        if self._task.truth == "steps":
+            return np.abs(explain_steps(self._explainers[method], x, steps="own"))
         per_step = self._task.target == "class_per_step"
         explained = Target(target, step=-1) if per_step else target
         return np.asarray(self._explainers[method].explain(x, explained).relevance)
@@ -200,7 +209,8 @@ class Scores:
 
         Returns:
             "accuracy", or "mae" of numbers; "sequences"; "task", its facts; "scores", by method
-            and metric the "mean" and "std" over "sequences"; "positions", where items are known,
+            and metric the "mean" and "std" over "sequences", of metrics of cells those in which
+            some matter (NaN where there are none); "positions", where items are known,
             by method and for every item's position its mean share of the positive relevance where
             it is of the "majority" and where it is "other".
         """
@@ -208,8 +218,8 @@ class Scores:
         for (name, metric), parts in self._scores.items():
             values = np.concatenate(parts)
             scores[name][metric] = {
-                "mean": float(values.mean()),
-                "std": float(values.std()),
+                "mean": float(values.mean()) if len(values) else np.nan,
+                "std": float(values.std()) if len(values) else np.nan,
                 "sequences": len(values),
             }
         positions = {}

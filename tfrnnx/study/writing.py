@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from tabulate import tabulate
 
 from tfrnnx.errors import StudyError
-from tfrnnx.plots.heatmaps import save_figure
+from tfrnnx.plots import save_figure
 from tfrnnx.storage.configurations import versions
 from tfrnnx.storage.files import atomic, write_json
 from tfrnnx.study import figures, statistics

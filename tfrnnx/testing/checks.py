@@ -9,7 +9,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from tfrnnx.errors import TfrnnxWarning
+from tfrnnx.errors import ConfigError, TfrnnxWarning
 from tfrnnx.networks.architectures import architectures, build
 from tfrnnx.propagation.methods import Method
 from tfrnnx.testing import choices, properties, running
@@ -146,7 +146,7 @@ def check_cell(
 def check_architecture(
     name: str,
     *,
-    input_shape: tuple[int, int, int] = (3, 7, 5),
+    input_shape: tuple[int, ...] | None = None,
     classes: int = 4,
     widths: Mapping[str, int] | None = None,
     draw: Draw | None = None,
@@ -161,7 +161,8 @@ def check_architecture(
 
     Args:
         name: of the architecture.
-        input_shape: of its input, without the batch.
+        input_shape: of its input, without the batch. None: that of images, or of a series where
+            it takes no images.
         classes: of the output.
         widths: of its layers. None: a few units for each.
         draw: as of `check_layer`. None: with biases that let most units through.
@@ -173,11 +174,10 @@ def check_architecture(
         AssertionError: saying what was expected of the architecture and what was received.
     """
     sizes = _small(name) if widths is None else widths
+    shape = input_shape or _taken_shape(name, sizes)
 
     def built(**options: Any) -> Subject:
-        model = build(
-            name, input_shape=input_shape, classes=classes, dtype="float64", **sizes, **options
-        )
+        model = build(name, input_shape=shape, classes=classes, dtype="float64", **sizes, **options)
         return Subject(name, model, model, [None], draw=draw or _draw_open)
 
     with _quietly(), float64():
@@ -313,6 +313,17 @@ def _assert_configuration(layer: keras.layers.Layer) -> None:
             f"{layer.name}: expected from_config(get_config()) to have the same configuration. "
             f"Received: {again}, before {config}"
         )
+
+
+def _taken_shape(name: str, sizes: Mapping[str, int]) -> tuple[int, ...]:
+    """Return the shape of small images, or of a series where the architecture takes no images."""
+    images, series = (3, 7, 5), (4, 3)
+    options: dict[str, Any] = {"input_shape": images, **sizes}
+    try:
+        build(name, **options)
+    except ConfigError:
+        return series
+    return images
 
 
 def _small(name: str) -> dict[str, int]:

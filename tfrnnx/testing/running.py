@@ -16,7 +16,7 @@ from tfrnnx.explaining.explainer import Explainer
 from tfrnnx.explaining.ledger import Ledger
 from tfrnnx.explaining.question import Question
 from tfrnnx.explaining.targets import Classes, Form, Target
-from tfrnnx.handlers import cell_handlers, functional, layer_handlers, token_inputs
+from tfrnnx.handlers import Graph, cell_handlers, functional, layer_handlers, token_inputs
 from tfrnnx.primitives.record import Record
 from tfrnnx.propagation.methods import Method, get_method, methods
 from tfrnnx.propagation.sampling import Background, Noise
@@ -73,15 +73,7 @@ def run(
         relevance = found.relevance if len(xs) > 1 else [found.relevance]
         logits = _logits(found.logits, output, step)
         return Run([np.asarray(r) for r in relevance], logits, [], None, None)
-    graph = functional(model)
-    steps = None if step is None else tf.fill([len(target)], step)
-    question = Question(
-        Form(output, step is not None),
-        Classes(tf.constant(target, tf.int32), step=steps),
-        [tf.constant(x) for x in xs],
-        [None if m is None else tf.constant(m) for m in masks or [None] * len(xs)],
-        token_inputs(graph),
-    )
+    graph, question = _question(model, xs, target, masks, output, step)
     result, record = explain_batch(graph, method, question, ledger=method.propagates_relevance)
     relevance = [r.numpy() for r in result.relevance]
     ledger = None
@@ -95,6 +87,42 @@ def run(
         for x, final in zip(keras.tree.flatten(result.outputs), record.finals, strict=True)
     ]
     return Run(relevance, _logits(result.outputs, output, step), predictions, record, ledger)
+
+
+def most_that_flows(
+    model: keras.Model,
+    method: Method,
+    xs: Sequence[np.ndarray],
+    target: np.ndarray,
+    *,
+    output: int = 0,
+    step: int | None = None,
+) -> np.ndarray:
+    """Return the greatest sum of absolute relevance at a layer's outputs, for each sample."""
+    graph, question = _question(model, xs, target, None, output, step)
+    _, record = explain_batch(graph, method, question)
+    result, _ = explain_batch(graph, method, question, layers=list(record.outputs))
+    flat = [np.abs(r.numpy()) for parts in result.layers.values() for r in parts]
+    return np.max([r.reshape(len(target), -1).sum(1) for r in flat], axis=0)
+
+
+def _question(
+    model: keras.Model,
+    xs: Sequence[np.ndarray],
+    target: np.ndarray,
+    masks: Sequence[np.ndarray | None] | None,
+    output: int,
+    step: int | None,
+) -> tuple[Graph, Question]:
+    graph = functional(model)
+    steps = None if step is None else tf.fill([len(target)], step)
+    return graph, Question(
+        Form(output, step is not None),
+        Classes(tf.constant(target, tf.int32), step=steps),
+        [tf.constant(x) for x in xs],
+        [None if m is None else tf.constant(m) for m in masks or [None] * len(xs)],
+        token_inputs(graph),
+    )
 
 
 def _logits(outputs: Any, output: int, step: int | None) -> np.ndarray:

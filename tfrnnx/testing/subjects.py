@@ -122,6 +122,14 @@ class Subject:
             self.model, method, xs, target, output=self.output, step=self.step, **options
         )
 
+    def most_that_flows(
+        self, method: Method, xs: Sequence[np.ndarray], target: np.ndarray
+    ) -> np.ndarray:
+        """Return the greatest sum of absolute relevance at a layer's outputs, for each sample."""
+        return running.most_that_flows(
+            self.model, method, xs, target, output=self.output, step=self.step
+        )
+
     def inputs(self, samples: int = SAMPLES, seed: int = 0) -> list[np.ndarray]:
         """Return an array for each input, with the ends of [-1, 1] among its values."""
         rng = np.random.default_rng(seed)

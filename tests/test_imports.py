@@ -26,7 +26,6 @@ ORDER = [
     "layers",
     "handlers",
     "storage",
-    "explaining",
     "data",
     "plots",
     "explaining",

@@ -1,6 +1,6 @@
 """Serve explanations over HTTP: JSON in and out, requests that wait are explained together.
 
-Needs `pip install aiohttp orjson`. A sample in, its relevance out:
+Needs `pip install '.[server]'`. A sample in, its relevance out:
 
   curl localhost:8080/explain -d '{"x": [[0.1, 0.2], [0.3, 0.4]], "target": 1}'
 

@@ -31,7 +31,7 @@ def home(tmp_path_factory):
         cwd=folder,
     )
     assert done.code == 0, done.err
-    assert "mean hit, dtd" in " ".join(done.out.split())
+    assert "mean auprc, dtd" in " ".join(done.out.split())
     return folder
 
 

@@ -305,4 +305,4 @@ def test_the_programs_load_what_is_installed(found):
     done = subprocess.run(
         [sys.executable, "-m", "tfrnnx.cli.train", "--help"], capture_output=True, text=True
     )
-    assert "rgru_sd|small>" in "".join(done.stdout.split())
+    assert "|small>" in "".join(done.stdout.split())

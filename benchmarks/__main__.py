@@ -30,6 +30,7 @@ FLAGS = flags.FLAGS
 # The sections in their order, with rounds such that all take about a quarter of an hour.
 _ROUNDS = {
     "explaining": 20,
+    "forward": 10,
     "xla": 10,
     "batch": 10,
     "memory": 1,
@@ -37,6 +38,7 @@ _ROUNDS = {
     "peers": 10,
     "training": 15,
     "startup": 7,
+    "server": 15,  # seconds
 }
 _SECTIONS = list(_ROUNDS)
 

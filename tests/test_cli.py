@@ -374,7 +374,7 @@ def test_an_error_names_the_flags_of_the_program_that_mend_it():
 
 TRAIN_MISTAKES = [
     ("", "--arch must have a value"),
-    ("--arch=lstm", r"--arch=lstm: .*<shallow\|deep\|convdeep\|rlstm\|convrlstm\|"),
+    ("--arch=transformer", r"--arch=transformer: .*<shallow\|deep\|convdeep\|rlstm\|convrlstm\|"),
     ("--arch=shallow --dataset=cifar", r"--dataset=cifar: .*<digits\|mnist\|fashion_mnist\|state"),
     ("--arch=shallow --epoch=3", "Unknown command line flag 'epoch'"),
     ("--arch=shallow more", "Expected flags only. Received: more"),
@@ -559,11 +559,11 @@ def test_as_a_user_runs_them(home, tmp_path):
         ("export", f"--model={home / 'run'}", "--out=exported"),
     ]
     running = [start(*command, cwd=tmp_path) for command in commands]
-    mistaken = start("train", "--arch=lstm", cwd=tmp_path)
+    mistaken = start("train", "--arch=transformer", cwd=tmp_path)
     for process in running:
         result = finish(process)
         assert result.code == 0 and result.err == ""
-    assert_refused(finish(mistaken), "--arch=lstm")
+    assert_refused(finish(mistaken), "--arch=transformer")
     assert sorted(os.listdir(tmp_path)) == ["explanation.npz", "explanation.png", "exported"]
 
 

@@ -184,3 +184,30 @@ def _is_compiled(explainer):
     """Whether XLA was asked for anything."""
     parts = [made._parts for made in explainer._functions.values()]
     return any(part is not None and "function" in vars(part) for part in parts)
+
+
+def test_many_samples_are_compiled_for(compiled, monkeypatch):
+    """Few take less time than to compile; the same call gives the same bits."""
+    from tfrnnx.explaining import batches
+
+    monkeypatch.setattr(batches, "MANY", 20)
+    model = lstm()
+    few, many = samples(19), samples(20)
+    explained = tfrnnx.explain(model, few, "lrp_epsilon", batch_size=16)
+    assert not any(_is_compiled(each) for each in batches._explainers[model].values())
+    again = tfrnnx.explain(model, many, "lrp_epsilon", batch_size=16)
+    assert [_is_compiled(each) for each in batches._explainers[model].values()] == [False, True]
+    assert_same(again[:19], tfrnnx.explain(model, many[:19], "lrp_epsilon", jit_compile=True))
+    assert np.array_equal(explained, tfrnnx.explain(model, few, "lrp_epsilon", batch_size=16))
+    dataset = tf.data.Dataset.from_tensor_slices(many).batch(4, drop_remainder=True)
+    assert not batches.are_many(dataset.take(1))
+    assert batches.are_many(dataset.filter(lambda _: True))  # of how many, nobody knows
+
+
+def test_small_rests_go_with_the_last_batch():
+    from tfrnnx.explaining.batches import _slices
+
+    assert _slices(0, 4, even=True) == [slice(0, 4)]
+    assert _slices(10, 4, even=True) == [slice(0, 4), slice(4, 10)]
+    assert _slices(11, 4, even=True) == [slice(0, 4), slice(4, 8), slice(8, 12)]
+    assert _slices(10, 4, even=False) == [slice(0, 4), slice(4, 8), slice(8, 12)]

@@ -1,8 +1,12 @@
 """The examples, small: what is known to be the cause is found."""
 
+import asyncio
+import json
 import sys
 from pathlib import Path
 
+import keras
+import numpy as np
 import pytest
 
 import tfrnnx
@@ -17,7 +21,7 @@ def example(monkeypatch):
     """Import an example as Python finds it when it is run."""
     monkeypatch.syspath_prepend(EXAMPLES)
     yield __import__
-    for name in ("pointing", "sensors", "text"):
+    for name in ("pointing", "sensors", "serve", "text"):
         sys.modules.pop(name, None)
 
 
@@ -61,3 +65,41 @@ def test_events_are_anywhere_and_inside_the_record(example):
     assert not made.planted[~made.x.any(-1)].any()
     assert starts[events].min() < 8 and (starts / lengths).max() > 0.7
     assert lengths.min() < 60 and lengths.max() == sensors.STEPS
+
+
+def test_the_server_explains_what_waits_together(example):
+    aiohttp_test = pytest.importorskip(
+        "aiohttp.test_utils", reason="aiohttp is not installed: pip install '.[server]'"
+    )
+    serve = example("serve")
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((4, 2)), keras.layers.GRU(3), keras.layers.Dense(3)])
+    x = np.random.default_rng(0).normal(size=(20, 4, 2)).astype("float32")
+    targets = np.arange(20) % 4 - 1  # some ask for the predicted class
+    batches = serve.Batches(tfrnnx.Explainer(model, "lrp_epsilon"))
+
+    async def ask():
+        server = aiohttp_test.TestServer(serve.application(batches))
+        async with aiohttp_test.TestClient(server) as client:
+
+            async def post(body):
+                async with client.post("/explain", data=body) as response:
+                    return response.status, await response.json()
+
+            asked = [
+                json.dumps({"x": sample.tolist(), "target": int(target)})
+                for sample, target in zip(x, targets, strict=True)
+            ]
+            wrong = ["{", "[]", "{}", '{"x": [[1]]}', asked[0].replace("-1", "9")]
+            return [await asyncio.gather(*map(post, bodies)) for bodies in (asked, wrong)]
+
+    answers, refusals = asyncio.run(ask())
+    for sample, target, (status, answer) in zip(x, targets, answers, strict=True):
+        expected = tfrnnx.Explainer(model, "lrp_epsilon").explain(
+            sample[None], None if target < 0 else int(target)
+        )
+        assert status == 200 and answer["target"] == int(expected.target[0])
+        np.testing.assert_allclose(answer["relevance"], expected.relevance[0], atol=1e-6)
+        np.testing.assert_allclose(answer["logits"], expected.logits[0], atol=1e-6)
+    for status, answer in refusals:
+        assert status == 400 and answer["error"].startswith("Expected")

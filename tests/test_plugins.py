@@ -263,7 +263,7 @@ def test_the_programs_offer_what_plugins_bring(tmp_path, program):
     write(tmp_path / "small.py", SMALL)
     given = ("--data_dir", "x", "--plugin=mine.py", "--arch", "mine", "-plugin", "small.py")
     shown = run(program, *given, "--help", cwd=tmp_path).out
-    assert "rgru_sd|mine|small>" in "".join(shown.split()) or "mine, small;" in shown
+    assert "|mine|small>" in "".join(shown.split()) or "mine, small;" in shown
     assert "--plugin" in shown
 
 
@@ -305,4 +305,4 @@ def test_the_programs_load_what_is_installed(found):
     done = subprocess.run(
         [sys.executable, "-m", "tfrnnx.cli.train", "--help"], capture_output=True, text=True
     )
-    assert "rgru_sd|small>" in "".join(done.stdout.split())
+    assert "|small>" in "".join(done.stdout.split())

@@ -22,6 +22,9 @@ pytestmark = pytest.mark.filterwarnings(  # in Keras, on saving
 )
 
 SIZES = {"a.npy": 250, "b.npy": 3, "c.npz": 201, "d.npy": 7}  # of a batch of 200, and less
+# As the programs do, which run in other processes.
+pytestmark = pytest.mark.usefixtures("compiled")
+
 METHODS = {"lrp_epsilon": {"epsilon": 0.01}, "sa": {}}
 FLAGS = ("--model=model.keras", "--method=lrp_epsilon,sa", "--parameters=epsilon=0.01")
 
@@ -69,16 +72,17 @@ def assert_same_bytes(out, expected):
         assert path.read_bytes() == (expected / path.name).read_bytes(), path
 
 
-def test_compiled_with_xla_it_is_the_same_but_for_rounding(home, tmp_path):
+def test_without_xla_it_is_the_same_but_for_rounding(home, tmp_path):
     shards = find_shards(str(home / "shards"))[:1]
-    assert explain(home / "model.keras", shards, tmp_path, METHODS, jit_compile=True) == {
+    assert explain(home / "model.keras", shards, tmp_path, METHODS, jit_compile=False) == {
         shards[0]: None
     }
-    assert json.loads((tmp_path / "shards.json").read_text())["jit_compile"]
-    with np.load(tmp_path / "a.npz") as compiled, np.load(home / "out" / "a.npz") as expected:
+    config = json.loads((tmp_path / "shards.json").read_text())
+    assert config["jit_compile"] is False
+    with np.load(tmp_path / "a.npz") as plain, np.load(home / "out" / "a.npz") as expected:
         for name in METHODS:
-            np.testing.assert_allclose(compiled[name], expected[name], rtol=1e-4, atol=1e-6)
-            assert np.any(compiled[name] != expected[name])
+            np.testing.assert_allclose(plain[name], expected[name], rtol=1e-4, atol=1e-6)
+            assert np.any(plain[name] != expected[name])
 
 
 def test_each_shard_has_the_relevance_of_its_samples(home):

@@ -36,7 +36,8 @@ from tfrnnx.cli.common import (
 )
 from tfrnnx.data import datasets, load, read_inputs, read_sequences
 from tfrnnx.errors import ConfigError, DataError, InputError
-from tfrnnx.explaining.batches import explain_arrays
+from tfrnnx.explaining.batches import are_many, explain_arrays
+from tfrnnx.explaining.compilation import JitCompile
 from tfrnnx.explaining.explainer import Explainer
 from tfrnnx.explaining.explanation import Explanation
 from tfrnnx.explaining.targets import Target
@@ -54,6 +55,7 @@ from tfrnnx.storage.models import load_model
 
 FLAGS = flags.FLAGS
 SHOWN = 12  # samples in a picture
+_JIT_COMPILE: dict[str, JitCompile] = {"auto": "auto", "always": True, "never": False}
 _OF_SHARDS = ("engine", "address", "jobs", "jit_compile", "overwrite")
 _NOT_OF_SHARDS = ("ledger", "images", "inputs", "index", "dataset", "data_dir")
 
@@ -102,12 +104,12 @@ def _define_flags() -> None:
         "out", "explanation", "Where to write: <out>.npz and <out>.png, or a folder that is there."
     )
     define_engine_flags()
-    flags.DEFINE_bool(
+    flags.DEFINE_enum(
         "jit_compile",
-        False,
-        "Of --shards: compile with XLA, anew for every size of a batch. Relevance of LSTMs and "
-        "GRUs then takes about 0.6 of the time; gradients and convolutions do not gain "
-        "(benchmarks/README.md, xla).",
+        "auto",
+        list(_JIT_COMPILE),
+        "Of --shards: compile with XLA; auto: where it pays as measured (benchmarks/README.md, "
+        "xla), for loops of LSTMs and GRUs.",
     )
     flags.DEFINE_bool("overwrite", False, "Remove other relevance in the folder of --shards first.")
     flags.mark_flag_as_required("model")
@@ -119,14 +121,20 @@ def _explain() -> None:
         return
     _absent(_OF_SHARDS, "Expected --shards beside --{}. Received: none")
     model = load_model(FLAGS.model)
-    explainers = {
-        name: Explainer(model, method := get_method(name, **parameters), ledger=_has_ledger(method))
-        for name, parameters in method_parameters(
-            FLAGS.method, lambda: model, _box_of_series(model)
-        ).items()
-    }
+    named = method_parameters(FLAGS.method, lambda: model, _box_of_series(model))
+
+    def explainers_of(jit_compile: JitCompile) -> dict[str, Explainer]:
+        methods = {name: get_method(name, **parameters) for name, parameters in named.items()}
+        return {
+            name: Explainer(model, method, ledger=_has_ledger(method), jit_compile=jit_compile)
+            for name, method in methods.items()
+        }
+
+    explainers = explainers_of(False)
     some = next(iter(explainers.values()))
     x, labels, items, box = _given(some.input_specs)
+    if are_many(x):
+        explainers = explainers_of("auto")
     target = _target()
     if labels is not None and labels.ndim == 2 and target.step is None:
         target = replace(target, step=-1)  # as studies do, of a class a step
@@ -208,7 +216,7 @@ def _explain_shards() -> None:
         methods,
         target,
         engine=engine,
-        jit_compile=FLAGS.jit_compile,
+        jit_compile=_JIT_COMPILE[FLAGS.jit_compile],
         overwrite=FLAGS.overwrite,
     ) as bulk:
         failed = _tell_progress(bulk)

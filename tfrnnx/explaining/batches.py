@@ -13,6 +13,8 @@ import tensorflow as tf
 from tfrnnx.checks import whole_number
 from tfrnnx.errors import InputError
 from tfrnnx.explaining.arrays import Inputs, Nested
+from tfrnnx.explaining.bulk import Outs, release, written
+from tfrnnx.explaining.compilation import JitCompile, check_jit_compile
 from tfrnnx.explaining.default import AUTO
 from tfrnnx.explaining.explainer import Explainer
 from tfrnnx.explaining.explanation import Explanation
@@ -33,8 +35,10 @@ def explain(
     steps: Steps | int | None = None,
     layers: tuple[()] = (),
     ledger: Literal[False] = False,
-    batch_size: int = 128,
+    batch_size: int = 256,
+    out: Outs | None = None,
     verbose: int | str = "auto",
+    jit_compile: JitCompile = "auto",
     verify: bool = True,
     **parameters: Any,
 ) -> Nested[np.ndarray]: ...
@@ -51,8 +55,10 @@ def explain(
     steps: Steps | int | None = None,
     layers: Sequence[str] = (),
     ledger: bool = False,
-    batch_size: int = 128,
+    batch_size: int = 256,
+    out: Outs | None = None,
     verbose: int | str = "auto",
+    jit_compile: JitCompile = "auto",
     verify: bool = True,
     **parameters: Any,
 ) -> Explanation[np.ndarray]: ...
@@ -69,6 +75,7 @@ def explain(
     layers: Sequence[str] = (),
     ledger: bool = False,
     verbose: int | str = "auto",
+    jit_compile: JitCompile = "auto",
     verify: bool = True,
     **parameters: Any,
 ) -> Iterator[Any]: ...
@@ -84,8 +91,10 @@ def explain(
     steps: Steps | int | None = None,
     layers: Sequence[str] = (),
     ledger: bool = False,
-    batch_size: int = 128,
+    batch_size: int = 256,
+    out: Outs | None = None,
     verbose: int | str = "auto",
+    jit_compile: JitCompile = "auto",
     verify: bool = True,
     **parameters: Any,
 ) -> Nested[np.ndarray] | Explanation[np.ndarray] | Iterator[Any]:
@@ -93,8 +102,9 @@ def explain(
 
     Args:
         model: as for `Explainer`.
-        x: as for a call of an `Explainer`, explained in batches; or a `tf.data.Dataset` of
-            batches, whose elements are x or tuples that start with x.
+        x: as for a call of an `Explainer`, explained in batches; of a mapped file, as
+            `np.load(..., mmap_mode="r")` opens it, a batch at a time is in memory. Or a
+            `tf.data.Dataset` of batches, whose elements are x or tuples that start with x.
         method: the name of a method ("dtd", "lrp_epsilon", "sa", ...), or a `Method`; "auto": the
             one that fits the model, see `tfrnnx.default_method`.
         target: None for the predicted class of each sample, an int, or ints (samples,); or a
@@ -108,15 +118,20 @@ def explain(
         layers: names of layers at whose outputs relevance is returned too.
         ledger: account for all relevance.
         batch_size: how many samples of an array are explained at once, which bounds the memory.
+        out: where relevance goes as it is found, in the place of memory: a writable array of
+            floats of its shape, such as one that `np.lib.format.open_memmap` made, or the path of
+            a .npy file, which is there whole or not at all; for several inputs a list or dict.
         verbose: 1 shows a progress bar, 0 does not; "auto" shows it for more than one batch.
+        jit_compile: as of `Explainer`; "auto" there, too, of 5,000 samples or more, or of a dataset
+            that does not say how many batches it has. Fewer take less time than to compile.
         verify: compare what is explained with the model's own outputs, once, on the first batch.
         **parameters: of the method.
 
     Returns:
         A NumPy array of x's shape, or as nested as x; a `tf.RaggedTensor` where x is one; of all
-        classes (samples, classes, ...). With
-        `layers` or `ledger` an `Explanation` of arrays. For a dataset, an iterator over such,
-        one a batch: what they add up to need not fit in memory.
+        classes (samples, classes, ...). It is `out` where that was given, of a path the mapped
+        file. With `layers` or `ledger` an `Explanation` of arrays. For a dataset, an iterator over
+        such, one a batch: what they add up to need not fit in memory.
 
     Raises:
         InputError: naming what was expected of x or target and what was received.
@@ -125,7 +140,10 @@ def explain(
     """
     if isinstance(steps, int):
         parameters["steps"], steps = steps, None
-    explainer = _cached_explainer(model, method, layers, ledger, verify, parameters)
+    if check_jit_compile(jit_compile) == "auto" and not are_many(x):
+        jit_compile = False
+    how = {"ledger": ledger, "jit_compile": jit_compile, "verify": verify}
+    explainer = _cached_explainer(model, method, layers, how, parameters)
     full = bool(layers) or ledger
     if steps is not None:
         if full or mask is not None:
@@ -134,12 +152,19 @@ def explain(
     if isinstance(x, tf.data.Dataset):
         if mask is not None:
             raise InputError("Expected no mask beside a dataset; ragged batches have their own.")
+        if out is not None:
+            raise InputError(
+                "Expected no out beside a dataset, whose size may not be known. Received: "
+                f"{type(out).__name__}; write each batch, as it comes"
+            )
         batches = (element[0] if isinstance(element, tuple) else element for element in x)
         total = int(x.cardinality())
         asked = explainer.check_batches(batches, target)
         explained = _answered(explainer, asked, total if total >= 0 else None, verbose)
         return (each if full else each.relevance for each in explained)
-    whole = explain_arrays(explainer, x, target, mask=mask, batch_size=batch_size, verbose=verbose)
+    whole = explain_arrays(
+        explainer, x, target, mask=mask, batch_size=batch_size, out=out, verbose=verbose
+    )
     return whole if full else whole.relevance
 
 
@@ -159,21 +184,51 @@ def explain_arrays(
     target: AnyTarget = None,
     *,
     mask: Inputs | None = None,
-    batch_size: int = 128,
+    batch_size: int = 256,
+    out: Outs | None = None,
     verbose: int | str = "auto",
 ) -> Explanation[np.ndarray]:
     """Return the explanation of arrays, made batch by batch; as `explain`, of an `Explainer`.
 
     Raises:
-        InputError: naming what was expected of x or target and what was received.
+        InputError: naming what was expected of x, target or out, and what was received.
+        OutputError: for a file that cannot be written.
     """
     batch_size = whole_number("batch_size", batch_size, minimum=1)
     # Checked as a whole first: a mistake in the last sample should not cost the wait for it.
     question = explainer.check(x, target, mask=mask)
-    starts = range(0, max(1, question.samples or 0), batch_size)
+    slices = _slices(question.samples or 0, batch_size, even=explainer.compiles)
     x = explainer.words(x, question)
-    parts = ((question.part(slice(start, start + batch_size)), x) for start in starts)
-    return Explanation.joined(list(_answered(explainer, parts, len(starts), verbose)))
+    explained = _answered(explainer, _parts(question, x, slices), len(slices), verbose)
+    if out is None:
+        return Explanation.joined(list(explained))
+    names = [spec.name for spec in explainer.input_specs]
+    return written(explained, out, names, question.samples or 0)
+
+
+def _slices(samples: int, size: int, even: bool) -> list[slice]:
+    """Return the batches of samples, at least one.
+
+    Args:
+        samples: how many there are.
+        size: of a batch.
+        even: whether the last batch takes a small rest of the samples, too, for which alone
+            another size would be compiled.
+    """
+    slices = [slice(start, start + size) for start in range(0, max(1, samples), size)]
+    if even and len(slices) > 1 and samples - slices[-1].start <= size // 2:
+        slices[-2:] = [slice(slices[-2].start, samples)]
+    return slices
+
+
+def _parts(
+    question: Question, x: Inputs, slices: Sequence[slice]
+) -> Iterator[tuple[Question, Inputs]]:
+    """Yield a question batch by batch; what was read of mapped files does not stay in memory."""
+    for part in slices:
+        yield question.part(part), x
+        for values in question.inputs:
+            release(values)
 
 
 def _answered(
@@ -192,6 +247,20 @@ def _answered(
             progress.update(done)
 
 
+MANY = 5000  # samples for which it pays to compile
+_OF_A_BATCH = 32  # samples, where a dataset does not say
+
+
+def are_many(x: Any) -> bool:
+    """Return whether there are so many samples that it pays to compile for them."""
+    if isinstance(x, tf.data.Dataset):
+        batches = int(x.cardinality())
+        size = keras.tree.flatten(x.element_spec)[0].shape[:1].num_elements()
+        return batches < 0 or batches * (size or _OF_A_BATCH) >= MANY
+    shape = getattr(keras.tree.flatten(x)[0], "shape", ())
+    return len(shape) > 0 and (shape[0] or 0) >= MANY
+
+
 # Tracing takes seconds, so that `explain` keeps what it compiled last, as long as the model lives.
 MOST_EXPLAINERS = 16  # of a model
 _explainers: WeakKeyDictionary[keras.Model, dict[Any, Explainer]] = WeakKeyDictionary()
@@ -201,8 +270,7 @@ def _cached_explainer(
     model: keras.Model,
     method: str | Method,
     layers: Sequence[str],
-    ledger: bool,
-    verify: bool,
+    how: dict[str, Any],
     parameters: dict[str, Any],
 ) -> Explainer:
     # Names may be of any type before they are checked.
@@ -210,9 +278,9 @@ def _cached_explainer(
     given = parameters if method == AUTO else {}
 
     def make(model: keras.Model) -> Explainer:
-        return Explainer(model, chosen, layers=layers, ledger=ledger, verify=verify, **given)
+        return Explainer(model, chosen, layers=layers, **how, **given)
 
-    key = (method, tuple(sorted(parameters.items())), tuple(layers), ledger, verify)
+    key = (method, tuple(sorted(parameters.items())), tuple(layers), tuple(how.items()))
     try:
         known = _explainers.setdefault(model, {})
         hash(key)

@@ -216,6 +216,11 @@ class Explainer:
         return [tf.TensorSpec(spec.shape, spec.dtype, name=name) for spec, name in specs]
 
     @property
+    def compiles(self) -> bool:
+        """Whether XLA compiles explanations."""
+        return self.jit_compile is True or (self.jit_compile == "auto" and self.compiling_pays)
+
+    @property
     def output_names(self) -> list[str]:
         """Names of the model's outputs."""
         return output_names(self._graph)

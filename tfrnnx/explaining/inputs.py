@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfrnnx import _keras
 from tfrnnx.errors import InputError, UnsupportedLayerError
 from tfrnnx.explaining.arrays import Inputs, Kind, Tensor
+from tfrnnx.explaining.bulk import bounds
 from tfrnnx.explaining.question import Question
 from tfrnnx.explaining.targets import PREDICTED, Classes
 from tfrnnx.handlers import Graph, Text, token_inputs
@@ -290,7 +291,7 @@ def _range(x: Any, dtype: tf.DType) -> tuple[Any, Any, Any]:
         return tf.reduce_min(x), tf.reduce_max(x), finite
     # NumPy, without a copy on the CPU: its minimum and maximum are NaN if a value is.
     values = np.asarray(x)
-    lowest, highest = values.min(), values.max()
+    lowest, highest = bounds(values)
     if dtype.is_floating and values.dtype != dtype.as_numpy_dtype:
         with np.errstate(over="ignore"):  # what is too large for the model becomes Inf
             lowest, highest = (dtype.as_numpy_dtype(value) for value in (lowest, highest))

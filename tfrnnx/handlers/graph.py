@@ -48,8 +48,10 @@ def _run_layer(layer: Any, path: str, args: tuple, kwargs: dict[str, Any]) -> An
                 kwargs[name] = record.as_at_x(lambda name=name: kwargs[name])
         handed, mask = _masks_of(layer, args, kwargs)
         if is_own_code(layer):
+            lost = record.lost
             outputs = run_model(*traced(layer, args, kwargs | handed), f"{path}/")
             if layer.supports_masking:  # else what is inside hands masks on, or loses them
+                record.lost = lost
                 _note_masks(layer, inputs, outputs, mask, read="mask" in handed)
         elif isinstance(layer, keras.Model):
             flat = keras.tree.flatten(inputs), keras.tree.flatten(mask)
@@ -64,6 +66,8 @@ def _run_layer(layer: Any, path: str, args: tuple, kwargs: dict[str, Any]) -> An
                 handler = handler_of(layer)
                 accepted = _accepted(layer, handler, kwargs, handed)
                 outputs = handler.run(layer, *args, **accepted)
+            if not isinstance(layer, keras.layers.Layer):
+                _lose_masks(layer, (args, kwargs), outputs)
             _mark(layer, handler, inner, inputs, outputs)
             _note_masks(layer, inputs, outputs, mask, read=_any(accepted.get("mask")))
     record.outputs.setdefault(path, []).append(outputs)
@@ -97,10 +101,6 @@ def _masks_of(layer: Any, args: tuple, kwargs: dict[str, Any]) -> tuple[dict[str
     assert active is not None
     record = active.record
     if not isinstance(layer, keras.layers.Layer):
-        # Operations know of no masks.
-        for x in keras.tree.flatten((args, kwargs)):
-            if record.facts(x).mask is not None:
-                record.lose_mask(layer.name, x)
         return {}, None
     given = _keras.arguments_of(layer, args, kwargs)
     names = _keras.argument_names(layer)
@@ -160,6 +160,28 @@ def _mark(layer: Any, handler: LayerHandler, inner: Scope, inputs: Any, outputs:
     signed = getattr(layer, "signed_output", True)
     if not (signed or (signed is None and not inner.positive)):
         mark_positive(outputs)
+
+
+_CAST = type(_keras.operation_of(keras.ops.cast(keras.KerasTensor((2,)), "float16")))
+
+
+def _lose_masks(operation: Any, arguments: Any, outputs: Any) -> None:
+    """Note that masks end at an operation, which knows of none; it may make a mask itself.
+
+    But a layer of another dtype casts what it reads, which Keras has as an operation before it.
+    """
+    active = scope()
+    assert active is not None
+    if not any(x.dtype.is_floating for x in keras.tree.flatten(outputs)):
+        return
+    for x in keras.tree.flatten(arguments):
+        facts = active.record.facts(x)
+        if facts.mask is None:
+            continue
+        if isinstance(operation, _CAST):
+            active.record.note(outputs, mask=facts.mask, read=facts.read)
+        else:
+            active.record.lose_mask(operation.name, x)
 
 
 def _note_masks(layer: Any, inputs: Any, outputs: Any, mask: Any, read: bool) -> None:

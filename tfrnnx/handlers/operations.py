@@ -120,6 +120,11 @@ def register(
     return decorate
 
 
+def newer(name: str, function: Callable[..., Any]) -> list[Callable[..., Any]]:
+    """Return a function that calls one of `keras.ops`, if this Keras has it."""
+    return [function] if hasattr(ops, name) else []
+
+
 def functions(names: str) -> list[Callable[..., Any]]:
     """Return the functions of `keras.ops` of these names, as far as this Keras has them."""
     return [getattr(ops, name) for name in names.split() if hasattr(ops, name)]
@@ -201,7 +206,7 @@ def _cast(operation: Any, x: tf.Tensor) -> tf.Tensor:
 )
 @register(lambda x: ops.squeeze(x, 1), shapes=((2, 1),), moves_values=True, keeps_order=True)
 @register(
-    lambda x: ops.array_split(x, 2, axis=1),
+    *newer("array_split", lambda x: ops.array_split(x, 2, axis=1)),
     lambda x: ops.diagonal(x),
     lambda x: ops.flip(x, 1),
     lambda x: ops.moveaxis(x, 0, 1),
@@ -316,7 +321,7 @@ def of_one_shape(*tensors: tf.Tensor) -> list[tf.Tensor]:
 
 @register(
     lambda x, y: ops.concatenate([x, y]),
-    lambda x, y: ops.dstack([x, y]),
+    *newer("dstack", lambda x, y: ops.dstack([x, y])),
     lambda x, y: ops.hstack([x, y]),
     lambda x, y: ops.stack([x, y]),
     shapes=(_A, _A),

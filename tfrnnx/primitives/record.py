@@ -168,6 +168,15 @@ class Record:
         if any(its.mask is not None and not its.read for its in facts):
             self.unread_masks.append(layer)
 
+    @property
+    def lost(self) -> tuple[list[str], list[str]]:
+        """The names of the layers at which masks end, all and those that no layer has read."""
+        return list(self.lost_masks), list(self.unread_masks)
+
+    @lost.setter
+    def lost(self, names: tuple[list[str], list[str]]) -> None:
+        self.lost_masks, self.unread_masks = names
+
     def activated(self, final: Final) -> None:
         """Note a value that is looked through, should it be the model's output."""
         # Held, so that the identity stays its own.

@@ -23,6 +23,7 @@ from tfrnnx.errors import (
     OutputError,
     TfrnnxError,
 )
+from tfrnnx.explaining.compilation import JitCompile
 from tfrnnx.explaining.explainer import Explainer
 from tfrnnx.explaining.targets import Target
 from tfrnnx.serving.archives import BATCH, named_arrays, read_array, write_batches
@@ -57,7 +58,7 @@ class _Plan:
     methods: _Methods
     target: Target
     out: Path
-    jit_compile: bool
+    jit_compile: JitCompile
 
     def config(self) -> dict[str, Any]:
         """Return what the numbers depend on, as JSON has it."""
@@ -138,7 +139,7 @@ def explaining_shards(
     target: Target | int | None = None,
     *,
     engine: Engine | None = None,
-    jit_compile: bool = False,
+    jit_compile: JitCompile = "auto",
     overwrite: bool = False,
 ) -> Iterator[BulkExplanation]:
     """Hold the folder of the results, in which no one else then explains shards.
@@ -158,7 +159,7 @@ def explaining_shards(
         target: of all samples: None for the predicted class of each, an int, or a `Target` of
             these.
         engine: where to explain them; None is this process.
-        jit_compile: as of `Explainer`; all batches but a shard's last have one size.
+        jit_compile: as of `Explainer`.
         overwrite: remove the results that are there first.
 
     Yields:
@@ -200,7 +201,7 @@ def _digest(path: Path) -> str:
 
 @lru_cache(maxsize=1)
 def _explainers(
-    path: Path, digest: str, methods: _Methods, jit_compile: bool
+    path: Path, digest: str, methods: _Methods, jit_compile: JitCompile
 ) -> dict[str, Explainer]:
     model, there = load_model(path), _digest(path)
     if there != digest:

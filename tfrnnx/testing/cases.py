@@ -13,7 +13,7 @@ import numpy as np
 
 from tfrnnx import _keras, layers
 from tfrnnx.handlers import preprocessing
-from tfrnnx.handlers.operations import class_of
+from tfrnnx.handlers.operations import class_of, newer
 from tfrnnx.testing import running
 
 K = keras.layers
@@ -543,7 +543,7 @@ OPERATIONS: dict[str, list[Case]] = {
         *_one(
             lambda x: x[:, -1],
             lambda x: x[:, ::2, 0],
-            lambda x: ops.array_split(x, 2, axis=1)[0],
+            *newer("array_split", lambda x: ops.array_split(x, 2, axis=1)[0]),
             lambda x: ops.copy(x),
             lambda x: ops.diagonal(x, axis1=1, axis2=2),
             lambda x: ops.expand_dims(x, 1),
@@ -571,7 +571,7 @@ OPERATIONS: dict[str, list[Case]] = {
             lambda x, y: ops.concatenate([x, y[:, :1], ops.zeros_like(x)], axis=1),
             lambda x, y: ops.stack([x, y], axis=1),
             lambda x, y: ops.hstack([x, y]),
-            lambda x, y: ops.dstack([x, y]),
+            *newer("dstack", lambda x, y: ops.dstack([x, y])),
             lambda x, y: ops.append(x, y, axis=1),
         ),
     ],

@@ -18,6 +18,8 @@ from tfrnnx.testing.subjects import Subject, given
 TOLERANCE = 1e-10
 # XLA sums in another order, and where a denominator nearly vanishes it shows.
 XLA_TOLERANCE = 1e-8
+# What is 0 but for rounding, where summands of the size of weights and inputs cancel.
+ROUNDING = 1e-15
 
 
 def assert_close(
@@ -28,7 +30,7 @@ def assert_close(
     if a.shape != b.shape:
         raise AssertionError(f"{what}. Received: shape {a.shape}, expected {b.shape}")
     largest = np.abs(b).max(initial=0.0) if scale is None else np.asarray(scale)
-    if np.isfinite(a).all() and (np.abs(a - b) <= tolerance * largest).all():
+    if np.isfinite(a).all() and (np.abs(a - b) <= tolerance * largest + ROUNDING).all():
         return
     difference = float(np.abs(a - b).max())
     raise AssertionError(

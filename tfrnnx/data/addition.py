@@ -4,8 +4,7 @@ import functools
 
 import numpy as np
 
-from tfrnnx.checks import whole_number
-from tfrnnx.data.sequences import Sequences, SequenceSet
+from tfrnnx.data.sequences import Sequences, SequenceSet, generated
 from tfrnnx.data.sets import datasets
 
 STEPS = 200
@@ -33,10 +32,7 @@ def load_addition(seed: int = 0) -> SequenceSet:
     2021, "MC-LSTM", have it; Arras et al. 2019, "Evaluating recurrent neural network
     explanations", compare rules of LRP by it.
     """
-    streams = np.random.default_rng(whole_number("seed", seed, minimum=0)).spawn(2)
-    train, test = (
-        _sequences(rng, count) for rng, count in zip(streams, (10_000, 1_000), strict=True)
-    )
+    train, test = generated(_sequences, seed, 10_000, 1_000)
     return SequenceSet("addition", train, test, channels=("value", "mark"))
 
 

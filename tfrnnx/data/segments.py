@@ -10,8 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tfrnnx.checks import whole_number
-from tfrnnx.data.sequences import Sequences, SequenceSet
+from tfrnnx.data.sequences import Sequences, SequenceSet, generated
 from tfrnnx.data.sets import datasets
 
 # The validation sequences of the paper, 100, are among these: a training sets its own aside.
@@ -114,15 +113,12 @@ _RISES = np.array([[0, 0], [-1, -1], [1, 1], [1, -1]])  # of both segments, by c
 
 
 def _generated(name: str, seed: int, draw: Draw, class_names: tuple[str, ...]) -> SequenceSet:
-    streams = np.random.default_rng(whole_number("seed", seed, minimum=0)).spawn(2)
-
     def side(rng: np.random.Generator, count: int) -> Sequences:
         y = rng.permutation(np.arange(count) % _CLASSES)
         x, truth = draw(rng, y)
         return Sequences(x, y, truth)
 
-    train, test = (side(rng, count) for rng, count in zip(streams, (TRAIN, TEST), strict=True))
-    return SequenceSet(name, train, test, class_names)
+    return SequenceSet(name, *generated(side, seed, TRAIN, TEST), class_names)
 
 
 def _spikes(rng: np.random.Generator, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

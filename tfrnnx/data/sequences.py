@@ -1,5 +1,6 @@
 """Data sets of sequences that are there as arrays: series of channels, or tokens."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,6 +73,24 @@ class Sequences(Side):
         if self.y.dtype.kind == "f":
             return "number"
         return "class" if self.y.ndim == 1 else "class_per_step"
+
+
+def generated(
+    draw: Callable[[np.random.Generator, int], Sequences], seed: int, train: int, test: int
+) -> tuple[Sequences, Sequences]:
+    """Return training and test sequences that are drawn from a seed.
+
+    Args:
+        draw: (random numbers, how many) -> sequences.
+        seed: of all that is drawn, >= 0.
+        train: how many to train with.
+        test: how many to test with.
+
+    Raises:
+        ConfigError: for another seed.
+    """
+    streams = np.random.default_rng(whole_number("seed", seed, minimum=0)).spawn(2)
+    return draw(streams[0], train), draw(streams[1], test)
 
 
 @dataclass(frozen=True, eq=False)

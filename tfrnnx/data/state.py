@@ -4,8 +4,7 @@ import functools
 
 import numpy as np
 
-from tfrnnx.checks import whole_number
-from tfrnnx.data.sequences import Sequences, SequenceSet
+from tfrnnx.data.sequences import Sequences, SequenceSet, generated
 from tfrnnx.data.sets import datasets
 
 STEPS = 200
@@ -34,8 +33,7 @@ def load_state(seed: int = 0) -> SequenceSet:
     Source: Tonekaboni et al. 2020, "What went wrong and when?"; Crabbé & van der Schaar 2021,
     "Explaining time series predictions with dynamic masks", section 4.2.
     """
-    streams = np.random.default_rng(whole_number("seed", seed, minimum=0)).spawn(2)
-    train, test = (_sequences(rng, count) for rng, count in zip(streams, (800, 200), strict=True))
+    train, test = generated(_sequences, seed, 800, 200)
     return SequenceSet("state", train, test, ("0", "1"), each_step=True)
 
 

@@ -82,14 +82,16 @@ class Blocks:
             # Keras saves this layer's dtype without its policy: loaded, it computes in that dtype.
             dtype = keras.config.dtype_policy().variable_dtype
             x = keras.layers.SpatialDropout1D(self.dropout, dtype=dtype, name="input_dropout")(x)
-        elif self.dropout:
-            x = keras.layers.Dropout(self.dropout, name="input_dropout")(x)
+        else:
+            x = self.dropped(x, "input_dropout")
         x = keras.layers.RNN(
             cell, return_sequences=self.return_sequences, unroll=self.unroll, name="recurrent"
         )(x)
-        if self.dropout:
-            x = keras.layers.Dropout(self.dropout, name="output_dropout")(x)
-        return x
+        return self.dropped(x)
+
+    def dropped(self, x: keras.KerasTensor, name: str = "output_dropout") -> keras.KerasTensor:
+        """Return x with dropout, if there is any."""
+        return keras.layers.Dropout(self.dropout, name=name)(x) if self.dropout else x
 
     def relu_cell(self, units: int, recurrent_units: int) -> layers.ReLUCell:
         """Return the cell of the networks without gates."""

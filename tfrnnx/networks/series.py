@@ -43,7 +43,7 @@ def bilstm(
     if not blocks.return_sequences:
         x = keras.layers.GlobalAveragePooling1D(name="mean")(x)
     x = keras.layers.Dense(out1, "relu", name="out1")(x)
-    return _dropped(blocks, x)
+    return blocks.dropped(x)
 
 
 @architectures.register("retain")
@@ -66,14 +66,14 @@ def retain(
     """
     x = blocks.flatten_steps(x)
     v = keras.layers.Dense(embed, use_bias=False, name="values")(x)
-    dropped = _dropped(blocks, v, "values_dropout")
+    dropped = blocks.dropped(v, "values_dropout")
     g = keras.layers.GRU(alpha, return_sequences=True, name="alpha")(dropped)
     h = keras.layers.GRU(beta, return_sequences=True, name="beta")(dropped)
     scores = keras.layers.Dense(1, name="scores")(g)
     openings = keras.layers.Dense(embed, "tanh", name="openings")(h)
     signal = Gated(name="signal")([openings, dropped])
     context = StepAttention(blocks.return_sequences, name="attention")([scores, signal])
-    return _dropped(blocks, context)
+    return blocks.dropped(context)
 
 
 @architectures.register("imv_lstm")
@@ -105,7 +105,7 @@ def imv_lstm(blocks: Blocks, x: keras.KerasTensor, *, recur: int = 32) -> keras.
         scores.append(scored(states[-1]))
     p = keras.layers.Softmax(name="channels")(keras.ops.concatenate(scores, -1))
     gated = [Gated(name=f"signal{n}")([p[..., n : n + 1], state]) for n, state in enumerate(states)]
-    return _dropped(blocks, keras.ops.concatenate(gated, -1))
+    return blocks.dropped(keras.ops.concatenate(gated, -1))
 
 
 def _options(blocks: Blocks, name: str) -> dict:
@@ -116,13 +116,7 @@ def _normalised(
     blocks: Blocks, x: keras.KerasTensor, layer: keras.layers.Layer
 ) -> keras.KerasTensor:
     x = keras.layers.BatchNormalization(name="normalization")(layer(blocks.flatten_steps(x)))
-    return _dropped(blocks, keras.layers.ReLU(name="relu")(x))
-
-
-def _dropped(
-    blocks: Blocks, x: keras.KerasTensor, name: str = "output_dropout"
-) -> keras.KerasTensor:
-    return keras.layers.Dropout(blocks.dropout, name=name)(x) if blocks.dropout else x
+    return blocks.dropped(keras.layers.ReLU(name="relu")(x))
 
 
 def imv_importance(model: keras.Model, x: np.ndarray) -> np.ndarray:

@@ -25,10 +25,10 @@ SIZES = (1, 2, 4, 8, MOST)  # compiled before the first request comes
 
 
 class Request(NamedTuple):
-    """A sample and a class, -1 for the predicted one, and where the answer is awaited."""
+    """A sample and a class, None for the predicted one, and where the answer is awaited."""
 
     x: np.ndarray
-    target: int
+    target: int | None
     answer: asyncio.Future
 
 
@@ -41,7 +41,7 @@ class Batches:
         self._thread = ThreadPoolExecutor(1)
         (self._spec,) = explainer.input_specs
 
-    async def explain(self, x: Any, target: int) -> dict[str, Any]:
+    async def explain(self, x: Any, target: int | None) -> dict[str, Any]:
         """Return the explanation of a sample.
 
         Raises:
@@ -49,7 +49,7 @@ class Batches:
         """
         sample = np.asarray(x, self._spec.dtype.as_numpy_dtype)
         # Checked alone: the mistake of one is not to be the others'.
-        self._explainer.check(sample[None], None if target < 0 else target)
+        self._explainer.check(sample[None], target)
         request = Request(sample, target, asyncio.get_running_loop().create_future())
         await self._waiting.put(request)
         return await request.answer
@@ -66,25 +66,25 @@ class Batches:
             requests = [await self._waiting.get()]
             while len(requests) < MOST and not self._waiting.empty():
                 requests.append(self._waiting.get_nowait())
-            try:
-                answers = await loop.run_in_executor(self._thread, self._together, requests)
-            except Exception as error:
-                for request in requests:
-                    request.answer.set_exception(error)
-            else:
-                for request, answer in zip(requests, answers, strict=True):
-                    if not request.answer.done():  # who asked may be gone
-                        request.answer.set_result(answer)
+            # A target is of all samples, or of none.
+            of_predicted = [request for request in requests if request.target is None]
+            of_given = [request for request in requests if request.target is not None]
+            for some in filter(None, (of_predicted, of_given)):
+                try:
+                    answers = await loop.run_in_executor(self._thread, self._together, some)
+                except Exception as error:
+                    for request in some:
+                        if not request.answer.done():
+                            request.answer.set_exception(error)
+                else:
+                    for request, answer in zip(some, answers, strict=True):
+                        if not request.answer.done():  # who asked may be gone
+                            request.answer.set_result(answer)
 
     def _together(self, requests: list[Request]) -> list[dict[str, Any]]:
         x = np.stack([request.x for request in requests])
-        predicted = any(request.target < 0 for request in requests)
-        targets = np.array([request.target for request in requests])
-        if predicted and (targets >= 0).any():  # a target is of all samples, or of none
-            own = self._explainer.explain(x).target.numpy()
-            targets = np.where(targets < 0, own, targets)
-        elif predicted:
-            targets = None
+        given = [request.target for request in requests if request.target is not None]
+        targets = np.array(given) if given else None
         found = self._explainer.explain(x, targets).numpy()
         return [
             {"relevance": r, "logits": logits, "target": int(target)}
@@ -98,7 +98,8 @@ def application(batches: Batches) -> web.Application:
     async def explain(request: web.Request) -> web.Response:
         try:
             asked = orjson.loads(await request.read())
-            answer = await batches.explain(asked["x"], asked.get("target", -1))
+            target = asked.get("target", -1)
+            answer = await batches.explain(asked["x"], None if target < 0 else target)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             received = f'Expected JSON such as {{"x": [[0.1]], "target": 1}}. Received: {error}'
             return web.json_response({"error": received}, status=400)

@@ -7,6 +7,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
+from tfrnnx.errors import InputError
+
 # What holds numbers, and was checked or computed.
 Tensor: TypeAlias = np.ndarray | tf.Tensor | tf.RaggedTensor
 
@@ -22,3 +24,25 @@ Nested: TypeAlias = Array | Any
 # What the values of an input are: how they are to be drawn.
 Kind: TypeAlias = Literal["tokens", "images", "series"]
 Kinds: TypeAlias = Kind | None | list[Kind | None] | dict[str, Kind | None]
+
+
+def as_list(parts: Any, names: Sequence[str], expected: str) -> list[Any]:
+    """Return what is given for each input, in the order of the names.
+
+    Args:
+        parts: of one input that itself; of several a list, a tuple or a dict by their names.
+        names: of the inputs.
+        expected: what an error says first.
+
+    Raises:
+        InputError: for another structure.
+    """
+    if len(names) == 1:
+        return [parts]
+    if isinstance(parts, Mapping) and set(parts) == set(names):
+        return [parts[name] for name in names]
+    if isinstance(parts, list | tuple) and len(parts) == len(names):
+        return list(parts)
+    received = ", ".join(parts) if isinstance(parts, Mapping) else type(parts).__name__
+    size = f" of {len(parts)}" if isinstance(parts, list | tuple) else ""
+    raise InputError(f"{expected} Received: {received}{size}")

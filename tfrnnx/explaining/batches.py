@@ -157,9 +157,8 @@ def explain(
                 "Expected no out beside a dataset, whose size may not be known. Received: "
                 f"{type(out).__name__}; write each batch, as it comes"
             )
-        batches = (element[0] if isinstance(element, tuple) else element for element in x)
         total = int(x.cardinality())
-        asked = explainer.check_batches(batches, target)
+        asked = explainer.check_batches(_batches(x), target)
         explained = _answered(explainer, asked, total if total >= 0 else None, verbose)
         return (each if full else each.relevance for each in explained)
     whole = explain_arrays(
@@ -172,10 +171,14 @@ def _explain_steps(
     explainer: Explainer, x: Any, target: AnyTarget, steps: Steps, batch_size: int, verbose: Any
 ) -> np.ndarray | Iterator[np.ndarray]:
     if isinstance(x, tf.data.Dataset):
-        batches = (element[0] if isinstance(element, tuple) else element for element in x)
-        return (explain_steps(explainer, batch, target, steps) for batch in batches)
+        return (explain_steps(explainer, batch, target, steps) for batch in _batches(x))
     shown = int(len(x) > batch_size) if verbose == "auto" else int(verbose)
     return explain_steps(explainer, x, target, steps, batch_size=batch_size, verbose=shown)
+
+
+def _batches(dataset: tf.data.Dataset) -> Iterator[Any]:
+    """Return an iterator over x of each batch, which may stand first in a tuple."""
+    return (element[0] if isinstance(element, tuple) else element for element in dataset)
 
 
 def explain_arrays(

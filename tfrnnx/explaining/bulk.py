@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from tfrnnx.errors import InputError, NotFiniteError
+from tfrnnx.explaining.arrays import as_list
 from tfrnnx.explaining.explanation import Explanation
 from tfrnnx.storage.files import atomic
 
@@ -90,13 +91,16 @@ def written(
         NotFiniteError: for relevance that is too large for the dtype of an array.
         OutputError: for a file that cannot be written.
     """
-    places, rests = _as_list(out, names), []
+    expected = f"Expected out for {len(names)} inputs: a list, or a dict with {', '.join(names)}."
+    places, rests = as_list(out, names, expected), []
     for place in places:
         _check(place)
     with ExitStack() as stack:
         writers = [stack.enter_context(_writing(place, samples)) for place in places]
         for part in explained:
-            for write, relevance in zip(writers, _as_list(part.relevance, names), strict=True):
+            for write, relevance in zip(
+                writers, as_list(part.relevance, names, expected), strict=True
+            ):
                 write(relevance)
             rests.append(replace(part, relevance=()))
     filled = [_filled(place) for place in places]
@@ -104,19 +108,6 @@ def written(
         return replace(Explanation.joined(rests), relevance=dict(zip(names, filled, strict=True)))
     whole = filled[0] if len(names) == 1 else filled
     return replace(Explanation.joined(rests), relevance=whole)
-
-
-def _as_list(parts: Any, names: Sequence[str]) -> list[Any]:
-    if len(names) == 1:
-        return [parts]
-    if isinstance(parts, Mapping) and set(parts) == set(names):
-        return [parts[name] for name in names]
-    if isinstance(parts, list | tuple) and len(parts) == len(names):
-        return list(parts)
-    raise InputError(
-        f"Expected out for {len(names)} inputs: a list, or a dict with {', '.join(names)}. "
-        f"Received: {type(parts).__name__}"
-    )
 
 
 def _check(out: Any) -> None:

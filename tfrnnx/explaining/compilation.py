@@ -7,7 +7,6 @@ came before it, on any number of cores.
 """
 
 import functools
-import threading
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -98,14 +97,12 @@ class Parts:
             answer, input_signature=signature, autograph=False, jit_compile=True
         )
         self._divisible = divisible
-        self._lock = threading.Lock()
 
     @functools.cached_property
     def function(self) -> Answer:
         """What is compiled anew for every size that it is called with, traced for all."""
         # Traced for XLA: loops whose gradients are traced without it are refused by it.
-        with self._lock:
-            return traced(self._function, self)
+        return traced(self._function, self)
 
     def __call__(self, question: Question) -> Result:
         """Answer a question of tensors, of at least one sample."""
@@ -123,19 +120,16 @@ class Parts:
         def joined(*values: tf.Tensor) -> tf.Tensor:
             if len(values[0].shape) == 0:  # whether all outputs are finite
                 return tf.reduce_all(tf.stack(values))
-            whole = values[0]
-            if count > 1:
-                whole = tf.raw_ops.ConcatV2(values=values, axis=0)
+            whole = values[0] if count == 1 else tf.raw_ops.ConcatV2(values=values, axis=0)
+            if not missing:
+                return whole
             # What belongs to parts of samples, such as their steps, stands in rows, too.
-            return (
-                whole if not missing else whole[: whole.shape[0] // (samples + missing) * samples]
-            )
+            return whole[: whole.shape[0] // (samples + missing) * samples]
 
         return keras.tree.map_structure(joined, *some)
 
     def _answer(self, question: Question) -> Result:
-        masks = [mask for mask in question.masks if mask is not None]
-        return self.function(list(question.inputs), masks, question.classes)
+        return self.function(*question.arguments)
 
 
 def traced(function: Any, owner: object) -> Any:

@@ -5,13 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfrnnx.errors import InputError
 from tfrnnx.explaining.backward import Result
 from tfrnnx.explaining.compilation import JitCompile, Parts, may_be_divided, pays, traced
-from tfrnnx.explaining.inputs import InputSpec
+from tfrnnx.explaining.inputs import InputSpec, require
 from tfrnnx.explaining.question import Question
 from tfrnnx.explaining.targets import Classes, Form
 from tfrnnx.primitives.record import Record
@@ -104,11 +103,7 @@ class Compiled:
         ]
         signature = [inputs.specs, masks, Classes(ints, ints, ints)]
         # autograph=False: it would wrap our exceptions in its own multi-line message.
-        self._function = tf.function(
-            answer,
-            input_signature=signature,
-            autograph=False,
-        )
+        self._function = tf.function(answer, input_signature=signature, autograph=False)
         self._trace = traced(self._function, self)
         self._always = jit_compile is True
         self._parts: Parts | None = None
@@ -117,9 +112,9 @@ class Compiled:
             self._parts = Parts(answer, signature, divisible and batch is None)
 
     @property
-    def is_divided(self) -> bool:
-        """Whether XLA compiles parts of the samples in a call from here."""
-        return self._parts is not None and may_be_divided()
+    def parts(self) -> Parts | None:
+        """What explains samples in parts that XLA compiles, if a call from here is answered so."""
+        return self._parts if may_be_divided() else None
 
     def __call__(self, question: Question, *, compile_anew: bool = True) -> Result:
         """Answer a question, of tensors.
@@ -133,11 +128,13 @@ class Compiled:
         """
         if question.samples == 0:
             return self._of_nothing(question)
-        if self._parts is not None and compile_anew and may_be_divided():
-            result = self._parts(question)
-            _check_steps(question, result)
-            return result
-        masks = [mask for mask in question.masks if mask is not None]
+        parts = self.parts if compile_anew else None
+        result = self._whole(question) if parts is None else parts(question)
+        _check_steps(question, result)
+        return result
+
+    def _whole(self, question: Question) -> Result:
+        """Answer for all samples at once."""
         # TensorFlow looks up by the arguments which trace a function needs, for longer than a small
         # batch takes. There is one.
         eagerly = tf.config.functions_run_eagerly()
@@ -145,10 +142,7 @@ class Compiled:
         if self._always and self._parts is not None and not eagerly:
             function = self._parts.function
         try:
-            result = function(list(question.inputs), masks, question.classes)
-            if function is not self._trace and not eagerly:
-                _check_steps(question, result)
-            return result
+            return function(*question.arguments)
         except tf.errors.InvalidArgumentError as error:
             # An assertion of ours, in TensorFlow's many lines.
             found = re.search(r"assertion failed: \[(Expected .*?)\]", error.message)
@@ -172,22 +166,18 @@ class Compiled:
 
 
 def _check_steps(question: Question, result: Result) -> None:
-    """Refuse steps that outputs do not have, as an assertion does that XLA leaves out.
+    """Refuse steps that outputs do not have: here, for XLA leaves out assertions inside.
 
     Raises:
-        InputError: naming the number of steps.
+        InputError: naming the number of steps; of a surrounding `tf.function` when it runs.
     """
-    if question.form.steps:
-        output = keras.tree.flatten(result.outputs)[question.form.output]
-        if not tf.executing_eagerly():
-            steps, step = tf.shape(output)[1], question.classes.step
-            inside = tf.reduce_all((step >= -steps) & (step < steps))
-            expected = "Expected step to be below the number of steps, or to count from the end."
-            tf.debugging.Assert(inside, [expected])
-            return
-        steps, given = output.shape[1], np.asarray(question.classes.step)
-        if not ((given >= -steps) & (given < steps)).all():
-            raise InputError(
-                f"Expected step to be below the number of steps, {steps}, or to count from the "
-                f"end. Received: values in [{given.min()}, {given.max()}]"
-            )
+    if not question.form.steps:
+        return
+    output = keras.tree.flatten(result.outputs)[question.form.output]
+    steps, step = tf.shape(output)[1], tf.convert_to_tensor(question.classes.step)
+    inside = tf.reduce_all((step >= -steps) & (step < steps))
+    require(
+        bool(inside) if tf.executing_eagerly() else inside,
+        "Expected step to be below the number of steps, or to count from the end.",
+        lambda: f"values in [{step.numpy().min()}, {step.numpy().max()}] of {int(steps)} steps",
+    )

@@ -181,11 +181,8 @@ class Explainer:
                 f"Received: {', '.join(shape_said(spec.shape) for spec in self._inputs.specs)}"
             )
         x = self._inputs.drawn(1, samples)
-        form = form_of(None, self._graph)[0]
-        asked = self._inputs.tensors(
-            self._question(Checked(x, [None] * len(x), samples), form, Classes())
-        )
-        self._compiled(form, (False,) * len(x))(asked)
+        asked = self._inputs.tensors(self.check(self._inputs.like([], x)))
+        self._compiled(asked.form, (False,) * len(x))(asked)
 
     def verify(self, lengths: Sequence[int] = (2, 5, 9)) -> None:
         """Compare what is explained with the model's own outputs, on inputs drawn at random.
@@ -420,7 +417,7 @@ class Explainer:
     def _answered(self, asked: Question, compiled: Compiled) -> tuple[Compiled, Result]:
         """Answer a question of tensors, and say what did."""
         variable = self._inputs.variable
-        if not (variable and compiled.is_divided and asked.samples):
+        if not (variable and compiled.parts is not None and asked.samples):
             return compiled, compiled(asked)
         # Of sequences of any length XLA would compile each: padded to one of a few, under a mask.
         if self._may_be_padded(asked.form):

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfrnnx import _keras
 from tfrnnx.errors import InputError, UnsupportedLayerError
-from tfrnnx.explaining.arrays import Inputs, Kind, Tensor
+from tfrnnx.explaining.arrays import Inputs, Kind, Tensor, as_list
 from tfrnnx.explaining.bulk import bounds
 from tfrnnx.explaining.question import Question
 from tfrnnx.explaining.targets import PREDICTED, Classes
@@ -180,19 +180,11 @@ class InputSpec:
         return arrays
 
     def _as_list(self, x: Inputs) -> list[Any]:
-        count = len(self.specs)
-        if count == 1:
-            return [x]
-        if isinstance(x, dict) and set(x) == set(self.names):
-            return [x[name] for name in self.names]
-        if isinstance(x, list | tuple) and len(x) == count:
-            return list(x)
-        received = ", ".join(x) if isinstance(x, dict) else type(x).__name__
-        size = f" of {len(x)}" if isinstance(x, list | tuple) else ""
-        raise InputError(
-            f"Expected {count} inputs, a list of them or a dict with {', '.join(self.names)}. "
-            f"Received: {received}{size}"
+        expected = (
+            f"Expected {len(self.specs)} inputs, a list of them or a dict with "
+            f"{', '.join(self.names)}."
         )
+        return as_list(x, self.names, expected)
 
     def _mask(self, mask: Any, x: Tensor) -> np.ndarray | tf.Tensor:
         mask = mask if tf.is_tensor(mask) else np.asarray(mask)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -35,6 +36,12 @@ class Question:
     def samples(self) -> int | None:
         """How many samples there are, if that is known."""
         return self.inputs[0].shape[0]
+
+    @property
+    def arguments(self) -> tuple[list[Any], list[Any], Classes]:
+        """What a trace of the model's run takes: inputs, the masks that there are, and classes."""
+        masks = [mask for mask in self.masks if mask is not None]
+        return list(self.inputs), masks, self.classes
 
     def part(self, part: slice) -> "Question":
         """Return the question for some of the samples."""

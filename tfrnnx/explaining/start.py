@@ -67,10 +67,7 @@ def _of_class(
     logits = output[:, None] if output.shape.rank == 1 else output
     if form.steps:
         steps = tf.shape(output)[1]
-        inside = (step >= -steps) & (step < steps)
-        expected = "Expected step to be below the number of steps, or to count from the end."
-        with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(inside), [expected])]):
-            step = step % steps
+        step = step % steps
         logits = tf.gather(logits, step, axis=1, batch_dims=1)
     classes = logits.shape[-1]
     predicted = tf.argmax(logits, -1, output_type=tf.int32)

@@ -58,26 +58,26 @@ def explain_steps(
         InputError: for other inputs, targets and models.
     """
     batch_size = whole_number("batch_size", batch_size, minimum=1)
-    values, index = _checked(explainer, x, target, steps)
-    parts = [slice(start, start + batch_size) for start in range(0, len(values), batch_size)]
-    run = _strategy(explainer, values.shape[1], steps)
-    progress = keras.utils.Progbar(len(parts), verbose=verbose)
+    question = _checked(explainer, x, target, steps)
+    count, length, *others = question.inputs[0].shape
+    starts = range(0, count, batch_size)
+    run = _strategy(explainer, length, steps)
+    progress = keras.utils.Progbar(len(starts), verbose=verbose)
     found = []
-    for done, part in enumerate(parts, 1):
-        found.append(run(values[part], _part(index, part)))
+    for done, start in enumerate(starts, 1):
+        found.append(run(question.part(slice(start, start + batch_size))))
         if verbose:
             progress.update(done)
-    own = values.shape if steps == "own" else (len(values), values.shape[1], *values.shape[1:])
-    return np.concatenate(found) if found else np.zeros(own, np.float32)
+    every = (count, length) if steps == "own" else (count, length, length)
+    return np.concatenate(found) if found else np.zeros((*every, *others), np.float32)
 
 
-# From values (batch, steps, ...) and the classes to the relevance that was asked for.
-Run: TypeAlias = Callable[[np.ndarray, Any], np.ndarray]
+# From the question of the last step, of arrays, to the relevance that was asked for.
+Run: TypeAlias = Callable[[Question], np.ndarray]
 
 
-def _checked(
-    explainer: Explainer, x: Inputs, target: AnyTarget, steps: str
-) -> tuple[np.ndarray, int | np.ndarray | None]:
+def _checked(explainer: Explainer, x: Inputs, target: AnyTarget, steps: str) -> Question:
+    """Return the question of the last step: values, types and targets are those of all."""
     if steps not in _STEPS:
         raise InputError(f'Expected steps to be "each" or "own". Received: {steps!r}')
     specs = explainer.input_specs
@@ -96,18 +96,15 @@ def _checked(
             "Expected target to be None, an int, or one int a sample beside steps=. Received: "
             f"{target!r}"
         )
-    # Values, types and targets are checked as for the last step alone.
-    question = explainer.check(x, _of_last(explainer, target))
-    index = question.classes.index
-    return np.asarray(question.inputs[0]), None if index is None else np.asarray(index)
+    return _of_last(explainer, x, target)
 
 
 def _strategy(explainer: Explainer, length: int, steps: str) -> Run:
     """Return how a model can be explained at every step: as what it makes of few samples shows."""
     if explainer.has_steps and _is_causal(explainer, length):
         if steps == "own" and _is_cut_right(explainer, length):
-            return lambda x, index: _own(explainer, x, index)
-        return lambda x, index: _stacked(_at_steps(explainer, x, index), x, steps)
+            return lambda question: _own(explainer, question)
+        return lambda question: _stacked(_at_steps(explainer, question), question, steps)
     shape = explainer.input_specs[0].shape
     if shape[1] is not None:
         what = "that later steps change" if explainer.has_steps else "of no single steps"
@@ -116,40 +113,41 @@ def _strategy(explainer: Explainer, length: int, steps: str) -> Run:
             "that takes sequences of any length, keras.Input((None, ...)), beside steps=. "
             f"Received: inputs {tuple(shape)}, and outputs {what}"
         )
-    return lambda x, index: _stacked(_of_prefixes(explainer, x, index), x, steps)
+    return lambda question: _stacked(_of_prefixes(explainer, question), question, steps)
 
 
-def _own(explainer: Explainer, x: np.ndarray, index: Any) -> np.ndarray:
+def _own(explainer: Explainer, question: Question) -> np.ndarray:
     """Return the relevance of each step's input for its own output, in one way back."""
-    question = explainer.check(x, _of_last(explainer, index))
     form = question.form._replace(steps=False, own=True)
     classes = question.classes._replace(step=None)
-    asked = replace(question, form=form, classes=classes)
-    return np.asarray(explainer.answer(asked, x).relevance)
+    return _relevance(explainer, replace(question, form=form, classes=classes))
 
 
-def _at_steps(explainer: Explainer, x: np.ndarray, index: Any) -> Iterator[np.ndarray]:
+def _at_steps(explainer: Explainer, question: Question) -> Iterator[np.ndarray]:
     """Yield the relevance of x for the output at each step."""
-    question = explainer.check(x, _of_last(explainer, index))
-    for step in range(x.shape[1]):
-        yield _at(explainer, question, x, step)
+    for step in range(question.inputs[0].shape[1]):
+        yield _at(explainer, question, step)
 
 
-def _at(explainer: Explainer, question: Question, x: np.ndarray, step: int) -> np.ndarray:
-    asked = replace(question, classes=question.classes._replace(step=np.int32(step)))
-    return np.asarray(explainer.answer(asked, x).relevance)
+def _at(explainer: Explainer, question: Question, step: int) -> np.ndarray:
+    classes = question.classes._replace(step=np.int32(step))
+    return _relevance(explainer, replace(question, classes=classes))
 
 
-def _of_prefixes(explainer: Explainer, x: np.ndarray, index: Any) -> Iterator[np.ndarray]:
+def _of_prefixes(explainer: Explainer, question: Question) -> Iterator[np.ndarray]:
     """Yield the relevance of each x[:, : t + 1] for what is said last of it."""
-    target = _of_last(explainer, index)
+    (x,) = question.inputs
     for step in range(x.shape[1]):
-        prefix = x[:, : step + 1]
-        yield np.asarray(explainer.explain(prefix, target).relevance)
+        yield _relevance(explainer, replace(question, inputs=[x[:, : step + 1]]))
 
 
-def _stacked(parts: Iterator[np.ndarray], x: np.ndarray, steps: str) -> np.ndarray:
+def _relevance(explainer: Explainer, question: Question) -> np.ndarray:
+    return np.asarray(explainer.answer(question, question.inputs[0]).relevance)
+
+
+def _stacked(parts: Iterator[np.ndarray], question: Question, steps: str) -> np.ndarray:
     """Return the relevance of every step; 0 behind it, where no relevance can be."""
+    (x,) = question.inputs
     if steps == "own":
         return np.stack([part[:, step] for step, part in enumerate(parts)], 1)
     every = np.zeros((len(x), x.shape[1], *x.shape[1:]), np.float32)
@@ -174,10 +172,10 @@ def _is_causal(explainer: Explainer, length: int) -> bool:
 def _is_cut_right(explainer: Explainer, length: int) -> bool:
     """Return whether the shortcut gives, at some steps, what explaining them alone gives."""
     x, *_ = explainer.drawn(length, _FEW)
-    shortcut = _own(explainer, x, None)
-    question = explainer.check(x, _of_last(explainer, None))
+    question = _of_last(explainer, x)
+    shortcut = _own(explainer, question)
     return all(
-        _close(shortcut[:, step], _at(explainer, question, x, step)[:, step])
+        _close(shortcut[:, step], _at(explainer, question, step)[:, step])
         for step in sorted({0, length // 2, length - 1})
     )
 
@@ -187,12 +185,11 @@ def _close(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def _outputs(explainer: Explainer, x: np.ndarray) -> np.ndarray:
-    return np.asarray(explainer.explain(x, _of_last(explainer, None)).logits)
+    return np.asarray(explainer.answer(_of_last(explainer, x), x).logits)
 
 
-def _of_last(explainer: Explainer, index: Any) -> Target:
-    return Target(index, step=-1) if explainer.has_steps else Target(index)
-
-
-def _part(index: Any, part: slice) -> Any:
-    return index[part] if getattr(index, "ndim", 0) else index
+def _of_last(explainer: Explainer, x: Inputs, target: Any = None) -> Question:
+    """Return the question of what is said last, of arrays."""
+    last = Target(target, step=-1) if explainer.has_steps else Target(target)
+    question = explainer.check(x, last)
+    return replace(question, inputs=[np.asarray(values) for values in question.inputs])

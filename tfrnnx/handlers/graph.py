@@ -162,26 +162,17 @@ def _mark(layer: Any, handler: LayerHandler, inner: Scope, inputs: Any, outputs:
         mark_positive(outputs)
 
 
-_CAST = type(_keras.operation_of(keras.ops.cast(keras.KerasTensor((2,)), "float16")))
-
-
 def _lose_masks(operation: Any, arguments: Any, outputs: Any) -> None:
-    """Note that masks end at an operation, which knows of none; it may make a mask itself.
-
-    But a layer of another dtype casts what it reads, which Keras has as an operation before it.
-    """
+    """Note that masks end at an operation that hands none on; it may make a mask itself."""
     active = scope()
     assert active is not None
-    if not any(x.dtype.is_floating for x in keras.tree.flatten(outputs)):
+    record = active.record
+    floats = [x for x in keras.tree.flatten(outputs) if x.dtype.is_floating]
+    if all(record.facts(x).mask is not None for x in floats):
         return
     for x in keras.tree.flatten(arguments):
-        facts = active.record.facts(x)
-        if facts.mask is None:
-            continue
-        if isinstance(operation, _CAST):
-            active.record.note(outputs, mask=facts.mask, read=facts.read)
-        else:
-            active.record.lose_mask(operation.name, x)
+        if record.facts(x).mask is not None:
+            record.lose_mask(operation.name, x)
 
 
 def _note_masks(layer: Any, inputs: Any, outputs: Any, mask: Any, read: bool) -> None:

@@ -190,7 +190,13 @@ for _function in (keras.activations.log_softmax, keras.activations.glu):
 @register(lambda x: ops.cast(x, "float16"), moves_values=True, keeps_order=True)
 def _cast(operation: Any, x: tf.Tensor) -> tf.Tensor:
     if x.dtype.is_floating or not tf.as_dtype(operation.dtype).is_floating:
-        return operation.call(x)
+        active = scope()
+        assert active is not None
+        result, facts = operation.call(x), active.record.facts(x)
+        # A layer of another dtype casts what it reads, which Keras has as an operation before it.
+        if facts.mask is not None and result.dtype.is_floating:
+            active.record.note(result, mask=facts.mask, read=facts.read)
+        return result
     return run_on_constants(operation, (x,), {})
 
 

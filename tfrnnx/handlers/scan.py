@@ -83,17 +83,18 @@ def _zeroed(scanned: Scanned, mask: tf.Tensor, last: int) -> Scanned:
     output, outputs, states = scanned
     output = _chosen(mask[:, last, None], output, nothing(output))
     if outputs is not None:
-        axes = [1] * (outputs.shape.rank - 2)
-        valid = tf.reshape(mask, tf.concat([tf.shape(mask), axes], 0))
-        outputs = tf.where(valid, outputs, nothing(outputs))
+        outputs = _chosen(mask[..., None], outputs, nothing(outputs))
     return output, outputs, states
 
 
 def _chosen(valid: tf.Tensor, new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
-    """Return the new values of samples that are valid, (batch, 1), and the old ones of others."""
-    axes = [1] * (new.shape.rank - 2)
+    """Return the new values of samples that are valid, (batch, 1), and the old ones of others.
+
+    Of all steps, the new values of those that are, (batch, time, 1).
+    """
+    axes = [1] * (new.shape.rank - valid.shape.rank)
     if axes:
-        valid = tf.reshape(valid, [-1, 1, *axes])
+        valid = tf.reshape(valid, tf.concat([tf.shape(valid), axes], 0))
     return tf.where(valid, new, old)
 
 

@@ -62,7 +62,7 @@ def test_an_unknown_section_is_refused_in_one_line(tmp_path):
     done = run("--only=explaining,speed", out=tmp_path)
     assert done.returncode == 1
     (said,) = [line for line in done.stderr.splitlines() if "speed" in line]
-    assert said.startswith("error: Expected --only to be some of explaining, xla")
+    assert said.startswith("error: Expected --only to be some of explaining, forward, xla")
     assert not list(tmp_path.iterdir())
 
 

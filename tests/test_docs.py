@@ -15,6 +15,12 @@ import tfrnnx
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
+LAYERS = {
+    its.__name__
+    for of in (keras.layers, tfrnnx.layers)
+    for its in vars(of).values()
+    if isinstance(its, type)
+}
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +33,15 @@ def make():
 
 @pytest.mark.parametrize("name", ["layers.md", "methods.md"])
 def test_made_pages_are_up_to_date(make, name):
-    assert make.PAGES[name]() == (DOCS / name).read_text(), "run python docs/make.py"
+    page = (DOCS / name).read_text()
+    newer = [
+        layer
+        for layer in re.findall(r"^\| `(\w+)`", page, re.MULTILINE)
+        if name == "layers.md" and layer not in LAYERS
+    ]
+    if newer:
+        pytest.skip(f"made with a newer Keras: this one has no {', '.join(newer)}")
+    assert make.PAGES[name]() == page, "run python docs/make.py"
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.name)

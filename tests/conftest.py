@@ -28,8 +28,8 @@ def pytest_configure(config):
     # How much arrives is what most tests look at themselves. Said here, for pytest would import
     # the package to find the class, and have all that its dependencies warn of be errors.
     config.addinivalue_line("filterwarnings", "ignore::tfrnnx.errors.AbsorbedWarning")
-    config.pays = compiled.pays
-    compiled.pays = lambda loops, divisible: False
+    config.most_that_pays = compiled.most_that_pays
+    compiled.most_that_pays = lambda loops, divisible, relevance: 0
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def compiled(monkeypatch, request):
     """Have explainers compile as they do in use."""
     from tfrnnx.explaining import compiled
 
-    monkeypatch.setattr(compiled, "pays", request.config.pays)
+    monkeypatch.setattr(compiled, "most_that_pays", request.config.most_that_pays)
 
 
 # Their tests share a cluster of Ray.

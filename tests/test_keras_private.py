@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras.src.applications.convnext import LayerScale
 from tensorflow.python.framework import ops
 
 import tfrnnx
@@ -119,6 +120,18 @@ def test_module_of_call(model):
     assert not _keras.has_own_call(model)
     assert not _keras.has_own_call(keras.Sequential())
     assert _keras.has_own_call(Subclass())
+    assert _keras.has_own_call(LayerScale(0.5, 4))
+
+
+def test_what_applications_bring_along_is_explained():
+    x = keras.Input((3, 4))
+    last = keras.layers.Dense(2)
+    scaled = keras.Model(x, last(keras.layers.Flatten()(LayerScale(0.5, 4)(x))))
+    same = keras.Model(x, last(keras.layers.Flatten()(x * 0.5)))
+    values = np.random.default_rng(0).normal(size=(2, 3, 4)).astype("float32")
+    for name in ("gradient", "lrp_gamma"):
+        expected = tfrnnx.explain(same, values, name, target=1)
+        np.testing.assert_allclose(tfrnnx.explain(scaled, values, name, target=1), expected, 1e-5)
 
 
 def test_modules_of_classes():

@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras.layers import (
     GRU,
     LSTM,
+    BatchNormalization,
     Bidirectional,
     Dense,
     Embedding,
@@ -243,3 +244,17 @@ def test_gradients_stop_at_padding(method):
     np.testing.assert_allclose(
         explainer(padded, TARGETS).numpy()[where], relevance[mask], rtol=0, atol=1e-12
     )
+
+
+@pytest.mark.parametrize("method", ["gradient", *TWO[:1], "lrp_alpha_beta"])
+def test_normalization_of_batches_hands_the_mask_on_and_does_not_read_it(method):
+    model = classifier(lambda x: Bidirectional(GRU(UNITS))(BatchNormalization()(Masking()(x))))
+    name, *large = method.split()
+    parameters = {"epsilon": 0.2} if large else {}
+    x, mask = sequences(max(LENGTHS))
+    padded, more = sequences(max(LENGTHS) + 2)
+    relevance = tfrnnx.explain(model, x, name, target=TARGETS, **parameters)
+    assert_reads(relevance, mask)
+    found = tfrnnx.explain(model, padded, name, target=TARGETS, **parameters)
+    assert_reads(found, more)
+    assert_close(found[:, : x.shape[1]], relevance)

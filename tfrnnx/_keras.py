@@ -101,10 +101,11 @@ def has_own_call(model: keras.layers.Layer) -> bool:
     """Return whether a model or layer has a `call` of its own, also behind a weak proxy.
 
     The module of the functional model's `call`: Keras makes models of a subclass functional where
-    it is given inputs and outputs, and those keep the `call` of the subclass.
+    it is given inputs and outputs, and those keep the `call` of the subclass. What only a model of
+    `keras.src.applications` is made of, such as ConvNeXt's `LayerScale`, is own code of that model.
     """
     module = model.__class__.call.__module__ or ""  # None of what an interpreter was given
-    return not module.startswith("keras.")
+    return not module.startswith("keras.") or module.startswith("keras.src.applications.")
 
 
 def is_of_keras(thing: Any) -> bool:

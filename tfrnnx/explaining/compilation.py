@@ -7,6 +7,7 @@ came before it, on any number of cores.
 """
 
 import functools
+import math
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -42,14 +43,18 @@ def check_jit_compile(value: Any) -> JitCompile:
     raise ConfigError(f'Expected jit_compile to be True, False or "auto". Received: {value!r}')
 
 
-def pays(loops: bool, divisible: bool) -> bool:
-    """Return whether to compile where nobody says so: as measured, never by a watch.
+def most_that_pays(loops: bool, divisible: bool, relevance: bool) -> float:
+    """Return for how many samples of a call to compile where nobody says so: as measured.
 
     Args:
         loops: whether most is computed in loops over time steps.
         divisible: whether samples do not depend on each other, so that sizes are few.
+        relevance: whether relevance is propagated. Gradients gain for few samples; for many, those
+            of two directions lose (`python -m benchmarks --only=xla`).
     """
-    return loops and divisible
+    if not (loops and divisible):
+        return 0
+    return math.inf if relevance else _LEAST
 
 
 def size_of_parts(samples: int) -> int:

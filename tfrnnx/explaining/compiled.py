@@ -1,5 +1,6 @@
 """What an explainer compiles: the run of a model and the way back, for one form of target."""
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,7 +10,7 @@ import tensorflow as tf
 
 from tfrnnx.errors import InputError
 from tfrnnx.explaining.backward import Result
-from tfrnnx.explaining.compilation import JitCompile, Parts, may_be_divided, pays, traced
+from tfrnnx.explaining.compilation import JitCompile, Parts, may_be_divided, most_that_pays, traced
 from tfrnnx.explaining.inputs import InputSpec, require
 from tfrnnx.explaining.question import Question
 from tfrnnx.explaining.targets import Classes, Form
@@ -67,6 +68,7 @@ class Compiled:
         masked: whether there is a mask of each input.
         jit_compile: whether XLA compiles it; "auto": where that pays.
         divisible: whether samples do not depend on each other.
+        relevance: whether relevance is propagated.
 
     Attributes:
         found: what the trace found out.
@@ -82,6 +84,7 @@ class Compiled:
         *,
         jit_compile: JitCompile,
         divisible: bool = True,
+        relevance: bool = True,
     ) -> None:
         def answer(values: list[tf.Tensor], masks: list[tf.Tensor], classes: Classes) -> Result:
             given = iter(masks)
@@ -107,14 +110,19 @@ class Compiled:
         self._trace = traced(self._function, self)
         self._always = jit_compile is True
         self._parts: Parts | None = None
-        self.compiling_pays = pays(found.loops, divisible)
+        most = most_that_pays(found.loops, divisible, relevance)
+        self.compiling_pays = most > 0
         if self._always or (jit_compile == "auto" and self.compiling_pays):
             self._parts = Parts(answer, signature, divisible and batch is None)
+        self._most = math.inf if self._always else most
 
-    @property
-    def parts(self) -> Parts | None:
-        """What explains samples in parts that XLA compiles, if a call from here is answered so."""
-        return self._parts if may_be_divided() else None
+    def parts_for(self, samples: int | None) -> Parts | None:
+        """Return what explains so many samples in parts that XLA compiles, if a call from here is.
+
+        Args:
+            samples: how many; None: of any number.
+        """
+        return self._parts if (samples or 0) <= self._most and may_be_divided() else None
 
     def __call__(self, question: Question, *, compile_anew: bool = True) -> Result:
         """Answer a question, of tensors.
@@ -128,7 +136,7 @@ class Compiled:
         """
         if question.samples == 0:
             return self._of_nothing(question)
-        parts = self.parts if compile_anew else None
+        parts = self.parts_for(question.samples) if compile_anew else None
         result = self._whole(question) if parts is None else parts(question)
         _check_steps(question, result)
         return result

@@ -417,7 +417,7 @@ class Explainer:
     def _answered(self, asked: Question, compiled: Compiled) -> tuple[Compiled, Result]:
         """Answer a question of tensors, and say what did."""
         variable = self._inputs.variable
-        if not (variable and compiled.parts is not None and asked.samples):
+        if not (variable and asked.samples and compiled.parts_for(asked.samples) is not None):
             return compiled, compiled(asked)
         # Of sequences of any length XLA would compile each: padded to one of a few, under a mask.
         if self._may_be_padded(asked.form):
@@ -515,6 +515,7 @@ class Explainer:
                     masked,
                     jit_compile=self.jit_compile,
                     divisible=each_alone and not isinstance(self._graph, Whole),
+                    relevance=self.method.propagates_relevance,
                 )
             self._functions[form, masked] = made  # the last one used stands last
             if len(self._functions) > MOST_FORMS:

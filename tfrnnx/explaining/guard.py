@@ -183,16 +183,19 @@ def refuse_relevance(graph: Graph, method: Method, question: Question) -> NoRetu
     place = f"below layer {layer!r}" if layer is not None else "at the output"
     raise NotFiniteError(
         f"Expected finite relevance. Received: NaN or Inf {place} under {_rules_said(method)}; "
-        f"{_advice(method)}"
+        f"{_advice(graph, method, question)}"
         if method.propagates_relevance
         else f"Expected finite gradients. Received: NaN or Inf {place}"
     )
 
 
-def _advice(method: Method) -> str:
-    if method.gates != "all":
-        return 'use gates="all"'
-    return "use a greater epsilon=, or the method lrp_z_plus or lrp_alpha_beta"
+def _advice(graph: Graph, method: Method, question: Question) -> str:
+    """Return a setting under which relevance hardly grows, of this model and these samples."""
+    for setting, candidate in _steadier(method):
+        result, _ = explain_batch(graph, candidate, question)
+        if (growth(result) <= UNSTABLE).all():
+            return f"with {setting} it grows to {growth(result).max():.3g} times"
+    return "no other setting that was tried is steadier: use a method of gradients"
 
 
 def _rules_said(method: Method) -> str:
@@ -238,16 +241,10 @@ def tell_unstable(graph: Graph, method: Method, question: Question, result: Resu
     grown = growth(result)
     if not (grown > UNSTABLE).any():
         return False
-    for setting, candidate in _steadier(method):
-        other, _ = explain_batch(graph, candidate, question)
-        if (growth(other) <= UNSTABLE).all():
-            advice = f"with {setting} it grows to {growth(other).max():.3g} times"
-            break
-    else:
-        advice = "no other setting that was tried is steadier: use a method of gradients"
     tell(
         f"Relevance grew to {grown.max():.3g} times what it started with (sample "
-        f"{int(grown.argmax())}, by absolute values) under {_rules_said(method)}; {advice}.",
+        f"{int(grown.argmax())}, by absolute values) under {_rules_said(method)}; "
+        f"{_advice(graph, method, question)}.",
         UnstableWarning,
     )
     return True

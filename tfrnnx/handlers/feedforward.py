@@ -78,7 +78,7 @@ def _spectral_normalization(layer: Any, x: tf.Tensor) -> tf.Tensor:
     return handler_of(layer.layer).run(layer.layer, x)
 
 
-@layer_handlers.register(keras.layers.BatchNormalization)
+@layer_handlers.register(keras.layers.BatchNormalization, ignores=("mask",))
 def _batch_normalization(layer: Any, x: tf.Tensor) -> tf.Tensor:
     x = tf.cast(x, layer.variable_dtype)
     axis = layer.axis % x.shape.rank

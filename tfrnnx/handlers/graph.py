@@ -147,7 +147,7 @@ def _accepted(
 
     kwargs.pop("training", None)
     for name, value in kwargs.items():
-        if value is not None and not takes(name):
+        if value is not None and not takes(name) and name not in handler.ignores:
             raise unsupported(layer, f", called with {name}=")
     return {name: value for name, value in {**kwargs, **handed}.items() if takes(name)}
 

@@ -2,7 +2,7 @@
 
 import difflib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 import keras
@@ -22,19 +22,22 @@ class LayerHandler(NamedTuple):
         run: the layer's forward pass at inference, `run(layer, x, ...)`.
         moves_values: whether the outputs are values of the inputs, moved.
         arguments: names of the arguments that the handler takes; None: any.
+        ignores: names of those that take no part at inference.
     """
 
     run: Callable[..., Any]
     moves_values: bool
     arguments: frozenset[str] | None
+    ignores: frozenset[str] = frozenset()
 
 
-def _layer_handler(run: Callable[..., Any], moves_values: bool = False) -> LayerHandler:
+def _layer_handler(
+    run: Callable[..., Any], moves_values: bool = False, ignores: Collection[str] = ()
+) -> LayerHandler:
     parameters = list(inspect.signature(run).parameters.values())[1:]
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
-    return LayerHandler(
-        run, moves_values, None if open_ended else frozenset(p.name for p in parameters)
-    )
+    arguments = None if open_ended else frozenset(p.name for p in parameters)
+    return LayerHandler(run, moves_values, arguments, frozenset(ignores))
 
 
 # A handler is the layer's forward pass at inference, written with `tfrnnx.primitives` and reading
@@ -42,7 +45,8 @@ def _layer_handler(run: Callable[..., Any], moves_values: bool = False) -> Layer
 # `handler(layer, x, ...)`; `mask` is given to handlers that have an argument of that name. A
 # subclass is run by its parent's handler if it changes nothing that takes part in the call
 # (`handled_as`). `moves_values=True` says that the outputs are values of the inputs, moved: what
-# such a layer makes of pixels still follows the rule for pixels.
+# such a layer makes of pixels still follows the rule for pixels. `ignores=("mask",)` says that an
+# argument takes no part at inference.
 #
 #     @tfrnnx.layer_handlers.register(TheLayer)
 #     def the_layer(layer, x):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from tfrnnx.primitives.custom import custom_gradient
 from tfrnnx.primitives.scope import Scope, scope
 
 
@@ -107,7 +108,7 @@ def constant(value: tf.Tensor) -> tf.Tensor:
     padded = tf.identity(value)
     if active.method.rules is not None and active.sink is not None:
 
-        @tf.custom_gradient
+        @custom_gradient
         def pad(sink: tf.Tensor) -> tuple[tf.Tensor, object]:
             return value, lambda relevance: account(sink, tf.zeros_like(relevance), relevance)
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from tfrnnx.primitives.accounts import Ending
+from tfrnnx.primitives.custom import custom_gradient
 from tfrnnx.primitives.elementwise import weighted_sum
 from tfrnnx.primitives.pullback import pullback
 from tfrnnx.primitives.scope import mark_attention, mark_positive, reading, relevance_scope
@@ -40,7 +41,7 @@ def softmax(
         ending = Ending(False, active.sink)
         value = s  # not made inside: custom gradients ask for the gradients of variables
 
-        @tf.custom_gradient
+        @custom_gradient
         def explained(*inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
             def backward(relevance: tf.Tensor) -> list[tf.Tensor]:
                 kept = relevance
@@ -54,7 +55,7 @@ def softmax(
 
                 return ending([kept], lost, lambda _: ([kept], None), lost if expands else None)
 
-            return tf.identity(value), backward
+            return value, backward
 
         s = explained(z, *ending.inputs)
     mark_attention(s)
@@ -120,7 +121,7 @@ def _in_halves(equation: str, a: tf.Tensor, b: tf.Tensor, weights: Sequence[bool
         to_b = pullback(lambda b: tf.einsum(equation, a, b), b, s)
         return [a * to_a, b * to_b]
 
-    @tf.custom_gradient
+    @custom_gradient
     def explained(*inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
         def backward(relevance: tf.Tensor) -> list[tf.Tensor]:
             s = message(relevance, stabilized(2 * z, epsilon))

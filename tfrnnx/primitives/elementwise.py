@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfrnnx.errors import InputError
 from tfrnnx.primitives.accounts import Ending
+from tfrnnx.primitives.custom import custom_gradient
 from tfrnnx.primitives.pullback import pullback
 from tfrnnx.primitives.record import Source
 from tfrnnx.primitives.scope import Scope, mark_attention, mark_positive, relevance_scope, scope
@@ -36,7 +37,7 @@ def relu(z: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor] = tf.nn.relu) 
         mark_positive(a)
         return a
 
-    @tf.custom_gradient
+    @custom_gradient
     def explained(z: tf.Tensor) -> tuple[tf.Tensor, Callable]:
         a = function(z)
 
@@ -68,9 +69,9 @@ def activate(
     if relevance_scope() is not None:
         value = a  # not made inside: custom gradients ask for the gradients of variables
 
-        @tf.custom_gradient
+        @custom_gradient
         def explained(z: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-            return tf.identity(value), lambda relevance: relevance
+            return value, lambda relevance: relevance
 
         a = explained(z)
     if positive:
@@ -92,7 +93,7 @@ def gate(opening: tf.Tensor, signal: tf.Tensor) -> tf.Tensor:
     gates_take = active.method.gates != "all"
     share = active.method.gate_share(opening, signal)
 
-    @tf.custom_gradient
+    @custom_gradient
     def explained(*inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
         def backward(relevance: tf.Tensor) -> Any:
             if not gates_take:
@@ -138,7 +139,7 @@ def add(*summands: tf.Tensor, factors: Sequence[float] | None = None) -> tf.Tens
         for c, x, its in zip(weights, summands, facts, strict=True)
     ]
 
-    @tf.custom_gradient
+    @custom_gradient
     def explained(*inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
         total = _sum(counted)
 
@@ -182,7 +183,7 @@ def product(*factors: tf.Tensor) -> tf.Tensor:
     denominator = stabilized(_sum(takers), active.method.epsilon)
     ending = Ending.of(active)
 
-    @tf.custom_gradient
+    @custom_gradient
     def explained(*inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
         def backward(relevance: tf.Tensor) -> list[tf.Tensor]:
             if not in_proportion:
@@ -225,7 +226,7 @@ def affine(x: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
     )
     takes = active.method.bias == "absorb"
 
-    @tf.custom_gradient
+    @custom_gradient
     def explained(*inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
         def backward(relevance: tf.Tensor) -> list[tf.Tensor]:
             if passes:
@@ -270,7 +271,7 @@ def weighted_sum(
     if epsilon is None or not active.rule().terms.counts_values:
         epsilon = _epsilon(active)
 
-    @tf.custom_gradient
+    @custom_gradient
     def explained(*inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
         total = function(counted)
 

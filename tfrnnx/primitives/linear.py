@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tfrnnx.primitives.accounts import Ending
+from tfrnnx.primitives.custom import custom_gradient
 from tfrnnx.primitives.maps import Conv2D, Dense, FunctionMap
 from tfrnnx.primitives.scope import Scope, relevance_scope
 from tfrnnx.propagation.rules import message
@@ -63,7 +64,7 @@ def _contribution(
     spreads = active.method.bias == "distribute"
     ones = record.weights(kernel, FLAT, columns, x.dtype) if spreads else ()
 
-    @tf.custom_gradient
+    @custom_gradient
     def contribute(x: tf.Tensor) -> tuple[Tensors, Callable]:
         z = linear.apply(x, w)
         signal_z = _columns(z, columns)
@@ -176,7 +177,7 @@ def _join(
     if b is not None and active.method.bias != "ignore" and terms.bias is not None:
         takes = terms.bias(_columns(b, columns))
 
-    @tf.custom_gradient
+    @custom_gradient
     def combine(*inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
         flat = inputs[: len(parts)]
         totals = [total(flat[part::per_input]) for part in range(per_input)]
@@ -251,7 +252,7 @@ def gated(opening: tf.Tensor, contribution: Contribution) -> Contribution:
     degree = active.rule().terms.degree
     factor = opening if degree == 1 else tf.stop_gradient(opening) ** degree
 
-    @tf.custom_gradient
+    @custom_gradient
     def pass_on(opening: tf.Tensor, *parts: tf.Tensor) -> tuple[Tensors, Callable]:
         outputs = tuple(factor * part for part in parts[:counted]) + tuple(parts[counted:])
 

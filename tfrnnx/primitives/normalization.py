@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from tfrnnx.primitives.accounts import Ending
+from tfrnnx.primitives.custom import custom_gradient
 from tfrnnx.primitives.scope import relevance_scope
 from tfrnnx.propagation.rules import message, stabilized
 
@@ -49,7 +50,7 @@ def normalize(
     )
     takes = active.method.bias != "ignore"
 
-    @tf.custom_gradient
+    @custom_gradient
     def explained(*inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
         def backward(relevance: tf.Tensor) -> list[tf.Tensor]:
             if passes:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from tfrnnx.primitives.custom import custom_gradient
+from tfrnnx.primitives.custom import attributed
 from tfrnnx.primitives.scope import Scope, scope
 
 
@@ -107,11 +107,7 @@ def constant(value: tf.Tensor) -> tf.Tensor:
         return value
     padded = tf.identity(value)
     if active.method.rules is not None and active.sink is not None:
-
-        @custom_gradient
-        def pad(sink: tf.Tensor) -> tuple[tf.Tensor, object]:
-            return value, lambda relevance: account(sink, tf.zeros_like(relevance), relevance)
-
-        padded = pad(active.sink)
+        sink = active.sink
+        padded = attributed(value, [sink], lambda r: account(sink, tf.zeros_like(r), r))
     active.record.note(padded, constant=True)
     return padded

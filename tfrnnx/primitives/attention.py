@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from tfrnnx.primitives.accounts import Ending
-from tfrnnx.primitives.custom import custom_gradient
+from tfrnnx.primitives.custom import attributed
 from tfrnnx.primitives.elementwise import weighted_sum
 from tfrnnx.primitives.pullback import pullback
 from tfrnnx.primitives.scope import mark_attention, mark_positive, reading, relevance_scope
@@ -38,26 +38,21 @@ def softmax(
     active = relevance_scope()
     if active is not None:
         expands = active.method.attention == "attnlrp"
-        ending = Ending(False, active.sink)
-        value = s  # not made inside: custom gradients ask for the gradients of variables
+        ending, value = Ending(False, active.sink), s
 
-        @custom_gradient
-        def explained(*inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-            def backward(relevance: tf.Tensor) -> list[tf.Tensor]:
-                kept = relevance
-                if expands:
-                    kept = z * (relevance - value * tf.reduce_sum(relevance, axis, keepdims=True))
-                if valid is not None:
-                    kept = tf.where(valid, kept, 0)
+        def backward(relevance: tf.Tensor) -> list[tf.Tensor]:
+            kept = relevance
+            if expands:
+                kept = z * (relevance - value * tf.reduce_sum(relevance, axis, keepdims=True))
+            if valid is not None:
+                kept = tf.where(valid, kept, 0)
 
-                def lost() -> tf.Tensor:
-                    return relevance - kept
+            def lost() -> tf.Tensor:
+                return relevance - kept
 
-                return ending([kept], lost, lambda _: ([kept], None), lost if expands else None)
+            return ending([kept], lost, lambda _: ([kept], None), lost if expands else None)
 
-            return value, backward
-
-        s = explained(z, *ending.inputs)
+        s = attributed(value, [z, *ending.inputs], backward)
     mark_attention(s)
     return s
 
@@ -121,24 +116,18 @@ def _in_halves(equation: str, a: tf.Tensor, b: tf.Tensor, weights: Sequence[bool
         to_b = pullback(lambda b: tf.einsum(equation, a, b), b, s)
         return [a * to_a, b * to_b]
 
-    @custom_gradient
-    def explained(*inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-        def backward(relevance: tf.Tensor) -> list[tf.Tensor]:
-            s = message(relevance, stabilized(2 * z, epsilon))
-            shares = of_terms(s, a, b)
+    def backward(relevance: tf.Tensor) -> list[tf.Tensor]:
+        s = message(relevance, stabilized(2 * z, epsilon))
+        shares = of_terms(s, a, b)
 
-            def spread(lost: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
-                ones = [
-                    x if its else tf.ones_like(x) for x, its in zip((a, b), weights, strict=True)
-                ]
-                count = 2 * tf.einsum(equation, *ones)
-                of_all = message(lost, count)
-                spread_out = of_terms(of_all, *ones)
-                left = lost - of_all * count
-                return [x + y for x, y in zip(shares, spread_out, strict=True)], left
+        def spread(lost: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
+            ones = [x if its else tf.ones_like(x) for x, its in zip((a, b), weights, strict=True)]
+            count = 2 * tf.einsum(equation, *ones)
+            of_all = message(lost, count)
+            spread_out = of_terms(of_all, *ones)
+            left = lost - of_all * count
+            return [x + y for x, y in zip(shares, spread_out, strict=True)], left
 
-            return ending(shares, lambda: relevance - 2 * s * z, spread)
+        return ending(shares, lambda: relevance - 2 * s * z, spread)
 
-        return z, backward
-
-    return explained(a, b, *ending.inputs)
+    return attributed(z, [a, b, *ending.inputs], backward)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfrnnx.errors import InputError
 from tfrnnx.primitives.accounts import Ending
-from tfrnnx.primitives.custom import custom_gradient
+from tfrnnx.primitives.custom import attributed
 from tfrnnx.primitives.pullback import pullback
 from tfrnnx.primitives.record import Source
 from tfrnnx.primitives.scope import Scope, mark_attention, mark_positive, relevance_scope, scope
@@ -37,20 +37,14 @@ def relu(z: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor] = tf.nn.relu) 
         mark_positive(a)
         return a
 
-    @custom_gradient
-    def explained(z: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-        a = function(z)
+    def backward(g: tf.Tensor) -> tf.Tensor:
+        if mode == "relevance":
+            return g
+        if mode == "deconvnet":
+            return tf.nn.relu(g)
+        return pullback(function, z, tf.nn.relu(g))
 
-        def backward(g: tf.Tensor) -> tf.Tensor:
-            if mode == "relevance":
-                return g
-            if mode == "deconvnet":
-                return tf.nn.relu(g)
-            return pullback(function, z, tf.nn.relu(g))
-
-        return a, backward
-
-    a = explained(z)
+    a = attributed(function(z), [z], backward)
     mark_positive(a)
     return a
 
@@ -67,13 +61,7 @@ def activate(
     """
     a = function(z)
     if relevance_scope() is not None:
-        value = a  # not made inside: custom gradients ask for the gradients of variables
-
-        @custom_gradient
-        def explained(z: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-            return value, lambda relevance: relevance
-
-        a = explained(z)
+        a = attributed(a, [z], lambda relevance: relevance)
     if positive:
         mark_positive(a)
     return a
@@ -93,17 +81,13 @@ def gate(opening: tf.Tensor, signal: tf.Tensor) -> tf.Tensor:
     gates_take = active.method.gates != "all"
     share = active.method.gate_share(opening, signal)
 
-    @custom_gradient
-    def explained(*inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-        def backward(relevance: tf.Tensor) -> Any:
-            if not gates_take:
-                return relevance
-            to_gate = share * relevance
-            return to_gate, relevance - to_gate
+    def backward(relevance: tf.Tensor) -> Any:
+        if not gates_take:
+            return relevance
+        to_gate = share * relevance
+        return to_gate, relevance - to_gate
 
-        return opening * signal, backward
-
-    return explained(opening, signal) if gates_take else explained(signal)
+    return attributed(opening * signal, [opening, signal] if gates_take else [signal], backward)
 
 
 def add(*summands: tf.Tensor, factors: Sequence[float] | None = None) -> tf.Tensor:
@@ -139,18 +123,15 @@ def add(*summands: tf.Tensor, factors: Sequence[float] | None = None) -> tf.Tens
         for c, x, its in zip(weights, summands, facts, strict=True)
     ]
 
-    @custom_gradient
-    def explained(*inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-        total = _sum(counted)
+    total = _sum(counted)
 
-        def backward(relevance: tf.Tensor) -> list[tf.Tensor]:
-            s = message(relevance, stabilized(total, epsilon))
-            shares = [s * x for x in counted]
-            return ending(shares, lambda: relevance - s * total, _evenly(shares))
+    def backward(relevance: tf.Tensor) -> list[tf.Tensor]:
+        s = message(relevance, stabilized(total, epsilon))
+        shares = [s * x for x in counted]
+        return ending(shares, lambda: relevance - s * total, _evenly(shares))
 
-        return _sum([_times(c, x) for c, x in zip(weights, summands, strict=True)]), backward
-
-    a = explained(*summands, *ending.inputs)
+    a = _sum([_times(c, x) for c, x in zip(weights, summands, strict=True)])
+    a = attributed(a, [*summands, *ending.inputs], backward)
     if all(known):
         mark_positive(a)
     return a
@@ -183,18 +164,14 @@ def product(*factors: tf.Tensor) -> tf.Tensor:
     denominator = stabilized(_sum(takers), active.method.epsilon)
     ending = Ending.of(active)
 
-    @custom_gradient
-    def explained(*inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-        def backward(relevance: tf.Tensor) -> list[tf.Tensor]:
-            if not in_proportion:
-                return ending.complete([relevance / len(takers)] * len(takers))
-            s = message(relevance, denominator)
-            shares = [s * factor for factor in takers]
-            return ending(shares, lambda: relevance - _sum(shares), _evenly(shares))
+    def backward(relevance: tf.Tensor) -> list[tf.Tensor]:
+        if not in_proportion:
+            return ending.complete([relevance / len(takers)] * len(takers))
+        s = message(relevance, denominator)
+        shares = [s * factor for factor in takers]
+        return ending(shares, lambda: relevance - _sum(shares), _evenly(shares))
 
-        return z, backward
-
-    a = explained(*takers, *ending.inputs)
+    a = attributed(z, [*takers, *ending.inputs], backward)
     if all(its.attention for its in facts):
         mark_attention(a)
     if all(its.positive for its in facts):
@@ -226,24 +203,20 @@ def affine(x: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
     )
     takes = active.method.bias == "absorb"
 
-    @custom_gradient
-    def explained(*inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-        def backward(relevance: tf.Tensor) -> list[tf.Tensor]:
-            if passes:
-                return ending.complete([relevance])
-            value = x * scale
-            s = message(relevance, stabilized(z if takes else value, epsilon))
-            kept = s * value
-            return ending(
-                [kept],
-                lambda: relevance - kept,
-                lambda _: ([relevance], None),
-                (lambda: s * offset * tf.ones_like(value)) if takes else None,
-            )
+    def backward(relevance: tf.Tensor) -> list[tf.Tensor]:
+        if passes:
+            return ending.complete([relevance])
+        value = x * scale
+        s = message(relevance, stabilized(z if takes else value, epsilon))
+        kept = s * value
+        return ending(
+            [kept],
+            lambda: relevance - kept,
+            lambda _: ([relevance], None),
+            (lambda: s * offset * tf.ones_like(value)) if takes else None,
+        )
 
-        return z, backward
-
-    return explained(x, *ending.inputs)
+    return attributed(z, [x, *ending.inputs], backward)
 
 
 def weighted_sum(
@@ -271,25 +244,21 @@ def weighted_sum(
     if epsilon is None or not active.rule().terms.counts_values:
         epsilon = _epsilon(active)
 
-    @custom_gradient
-    def explained(*inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-        total = function(counted)
+    total = function(counted)
 
-        def backward(relevance: tf.Tensor) -> list[tf.Tensor]:
-            s = message(relevance, stabilized(total, epsilon))
-            arrived = counted * pullback(function, counted, s)
+    def backward(relevance: tf.Tensor) -> list[tf.Tensor]:
+        s = message(relevance, stabilized(total, epsilon))
+        arrived = counted * pullback(function, counted, s)
 
-            def spread(lost: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
-                ones = function(tf.ones_like(counted))
-                of_all = message(lost, ones)
-                left = lost - of_all * ones  # where all weights are 0
-                return [arrived + pullback(function, counted, of_all)], left
+        def spread(lost: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
+            ones = function(tf.ones_like(counted))
+            of_all = message(lost, ones)
+            left = lost - of_all * ones  # where all weights are 0
+            return [arrived + pullback(function, counted, of_all)], left
 
-            return ending([arrived], lambda: relevance - s * total, spread)
+        return ending([arrived], lambda: relevance - s * total, spread)
 
-        return function(x), backward
-
-    a = explained(x, *ending.inputs)
+    a = attributed(function(x), [x, *ending.inputs], backward)
     if active.positive:
         mark_positive(a)
     return a

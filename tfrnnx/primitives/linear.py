@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tfrnnx.primitives.accounts import Ending
-from tfrnnx.primitives.custom import custom_gradient
+from tfrnnx.primitives.custom import attributed
 from tfrnnx.primitives.maps import Conv2D, Dense, FunctionMap
 from tfrnnx.primitives.scope import Scope, relevance_scope
 from tfrnnx.propagation.rules import message
@@ -64,28 +64,23 @@ def _contribution(
     spreads = active.method.bias == "distribute"
     ones = record.weights(kernel, FLAT, columns, x.dtype) if spreads else ()
 
-    @custom_gradient
-    def contribute(x: tf.Tensor) -> tuple[Tensors, Callable]:
-        z = linear.apply(x, w)
-        signal_z = _columns(z, columns)
-        parts = terms.parts(linear, x, weights, signal_z)
-        if terms.whole and columns is None:
-            z = tf.add_n(list(parts))  # TensorFlow drops the product that nothing then reads
-        if spreads:
-            parts += FLAT.parts(linear, x, ones, signal_z)
+    z = linear.apply(x, w)
+    signal_z = _columns(z, columns)
+    parts = terms.parts(linear, x, weights, signal_z)
+    if terms.whole and columns is None:
+        z = tf.add_n(list(parts))  # TensorFlow drops the product that nothing then reads
+    if spreads:
+        parts += FLAT.parts(linear, x, ones, signal_z)
 
-        def backward(_: tf.Tensor, *messages: tf.Tensor) -> tf.Tensor:
-            if not spreads:
-                return terms.relevance(linear, x, weights, messages)
-            *shared, spread = messages
-            return terms.relevance(linear, x, weights, tuple(shared)) + FLAT.relevance(
-                linear, x, ones, (spread,)
-            )
+    def backward(*messages: tf.Tensor) -> tf.Tensor:
+        if not spreads:
+            return terms.relevance(linear, x, weights, messages)
+        *shared, spread = messages
+        return terms.relevance(linear, x, weights, tuple(shared)) + FLAT.relevance(
+            linear, x, ones, (spread,)
+        )
 
-        return (z, *parts), backward
-
-    z, *parts = contribute(x)
-    return Contribution(z, tuple(parts))
+    return Contribution(z, attributed(parts, [x], backward))
 
 
 def contribution(
@@ -177,39 +172,34 @@ def _join(
     if b is not None and active.method.bias != "ignore" and terms.bias is not None:
         takes = terms.bias(_columns(b, columns))
 
-    @custom_gradient
-    def combine(*inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-        flat = inputs[: len(parts)]
-        totals = [total(flat[part::per_input]) for part in range(per_input)]
-        counts = totals.pop() if ending.spreads else None
-
-        def backward(relevance: tf.Tensor) -> list[tf.Tensor]:
-            relevance = _columns(relevance, columns)
-            shared = tuple(totals)
-            if takes:
-                shared = tuple(d + b for d, b in zip(totals, takes, strict=True))
-            messages = list(main.share(relevance, shared))
-
-            def spread(lost: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
-                of_all = message(lost, counts)
-                left = lost - of_all * counts  # where a map has no inputs at all
-                return [*messages, of_all] * len(contributions), left
-
-            of_gates = None
-            if ending.sink is not None:
-                of_gates = _gate_columns(totals[0], signal, columns, gates)
-            return ending(
-                messages * len(contributions),
-                lambda: relevance - _products(messages, totals),
-                spread,
-                (lambda: _products(messages, takes)) if takes else None,
-                of_gates,
-            )
-
-        return value(zs), backward
-
     parts = [part for contribution in contributions for part in contribution.parts]
-    return combine(*parts, *ending.inputs)
+    totals = [total(parts[part::per_input]) for part in range(per_input)]
+    counts = totals.pop() if ending.spreads else None
+
+    def backward(relevance: tf.Tensor) -> list[tf.Tensor]:
+        relevance = _columns(relevance, columns)
+        shared = tuple(totals)
+        if takes:
+            shared = tuple(d + b for d, b in zip(totals, takes, strict=True))
+        messages = list(main.share(relevance, shared))
+
+        def spread(lost: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
+            of_all = message(lost, counts)
+            left = lost - of_all * counts  # where a map has no inputs at all
+            return [*messages, of_all] * len(contributions), left
+
+        of_gates = None
+        if ending.sink is not None:
+            of_gates = _gate_columns(totals[0], signal, columns, gates)
+        return ending(
+            messages * len(contributions),
+            lambda: relevance - _products(messages, totals),
+            spread,
+            (lambda: _products(messages, takes)) if takes else None,
+            of_gates,
+        )
+
+    return attributed(value(zs), [*parts, *ending.inputs], backward)
 
 
 def _products(messages: Sequence[tf.Tensor], parts: Sequence[tf.Tensor]) -> tf.Tensor:
@@ -252,20 +242,16 @@ def gated(opening: tf.Tensor, contribution: Contribution) -> Contribution:
     degree = active.rule().terms.degree
     factor = opening if degree == 1 else tf.stop_gradient(opening) ** degree
 
-    @custom_gradient
-    def pass_on(opening: tf.Tensor, *parts: tf.Tensor) -> tuple[Tensors, Callable]:
-        outputs = tuple(factor * part for part in parts[:counted]) + tuple(parts[counted:])
+    outputs = tuple(factor * part for part in parts[:counted]) + tuple(parts[counted:])
 
-        def backward(*messages: tf.Tensor) -> list[tf.Tensor | None]:
-            passed = list(messages)
-            for index in range(counted):
-                passed[index] = factor * messages[index] * (1 - share)
-            to_gate = tf.add_n([s * d for s, d in zip(messages, outputs[:counted], strict=False)])
-            return [share * to_gate, *passed]
+    def backward(*messages: tf.Tensor) -> list[tf.Tensor]:
+        passed = list(messages)
+        for index in range(counted):
+            passed[index] = factor * messages[index] * (1 - share)
+        to_gate = tf.add_n([s * d for s, d in zip(messages, outputs[:counted], strict=False)])
+        return [share * to_gate, *passed]
 
-        return outputs, backward
-
-    return Contribution(opening * z, tuple(pass_on(opening, *parts)))
+    return Contribution(opening * z, attributed(outputs, [opening, *parts], backward))
 
 
 def dense(x: tf.Tensor, kernel: Any, bias: Any = None) -> tf.Tensor:

@@ -1,11 +1,11 @@
 """Normalisation by statistics of the values themselves."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import tensorflow as tf
 
 from tfrnnx.primitives.accounts import Ending
-from tfrnnx.primitives.custom import custom_gradient
+from tfrnnx.primitives.custom import attributed
 from tfrnnx.primitives.scope import relevance_scope
 from tfrnnx.propagation.rules import message, stabilized
 
@@ -50,25 +50,21 @@ def normalize(
     )
     takes = active.method.bias != "ignore"
 
-    @custom_gradient
-    def explained(*inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-        def backward(relevance: tf.Tensor) -> list[tf.Tensor]:
-            if passes:
-                return ending.complete([relevance])
-            s = message(relevance, stabilized(z if takes else value, epsilon))
-            kept = x * centred(s * scale)
+    def backward(relevance: tf.Tensor) -> list[tf.Tensor]:
+        if passes:
+            return ending.complete([relevance])
+        s = message(relevance, stabilized(z if takes else value, epsilon))
+        kept = x * centred(s * scale)
 
-            def spread(lost: tf.Tensor) -> tuple[list[tf.Tensor], None]:
-                evenly = tf.reduce_mean(lost, axes, keepdims=True) if axes else lost
-                return [kept + evenly], None
+        def spread(lost: tf.Tensor) -> tuple[list[tf.Tensor], None]:
+            evenly = tf.reduce_mean(lost, axes, keepdims=True) if axes else lost
+            return [kept + evenly], None
 
-            return ending(
-                [kept],
-                lambda: relevance - s * value,
-                spread,
-                (lambda: s * offset * tf.ones_like(value)) if takes else None,
-            )
+        return ending(
+            [kept],
+            lambda: relevance - s * value,
+            spread,
+            (lambda: s * offset * tf.ones_like(value)) if takes else None,
+        )
 
-        return z, backward
-
-    return explained(x, *ending.inputs)
+    return attributed(z, [x, *ending.inputs], backward)

@@ -47,6 +47,7 @@ from tfrnnx.plots import captions_of, plot, save_figure
 from tfrnnx.plots.explained import as_array
 from tfrnnx.propagation.methods import Method, get_method
 from tfrnnx.serving.archives import BATCH, archive_path, by_input, named_arrays, picture_path
+from tfrnnx.serving.kept import AXES, DTYPES, Kept
 from tfrnnx.serving.saved_model import DEFAULT_METHODS
 from tfrnnx.serving.shards import THREADS, BulkExplanation, explaining_shards, find_shards
 from tfrnnx.storage.engines import limit_threads
@@ -56,7 +57,7 @@ from tfrnnx.storage.models import load_model
 FLAGS = flags.FLAGS
 SHOWN = 12  # samples in a picture
 _JIT_COMPILE: dict[str, JitCompile] = {"auto": "auto", "always": True, "never": False}
-_OF_SHARDS = ("engine", "address", "jobs", "jit_compile", "overwrite")
+_OF_SHARDS = ("engine", "address", "jobs", "jit_compile", "keep", "dtype", "overwrite")
 _NOT_OF_SHARDS = ("ledger", "images", "inputs", "index", "dataset", "data_dir")
 
 
@@ -111,6 +112,14 @@ def _define_flags() -> None:
         "Of --shards: compile with XLA; auto: where it pays as measured (benchmarks/README.md, "
         "xla), for loops of LSTMs and GRUs.",
     )
+    flags.DEFINE_enum(
+        "keep",
+        "all",
+        AXES,
+        "Of --shards: every value of relevance; or sums over all but the steps of sequences, the "
+        "channels of series, or the items of sequences of images.",
+    )
+    flags.DEFINE_enum("dtype", "float32", DTYPES, "Of --shards: of the relevance in the files.")
     flags.DEFINE_bool("overwrite", False, "Remove other relevance in the folder of --shards first.")
     flags.mark_flag_as_required("model")
 
@@ -209,6 +218,8 @@ def _explain_shards() -> None:
     engine, shards = chosen_engine(), find_shards(FLAGS.shards)
     limit_threads(THREADS)
     methods = method_parameters(FLAGS.method, lambda: load_model(FLAGS.model))
+    run = Run.of_model(FLAGS.model).read_config()
+    kept = Kept(FLAGS.keep, FLAGS.dtype, None if run is None else run.items)
     with explaining_shards(
         FLAGS.model,
         shards,
@@ -217,6 +228,7 @@ def _explain_shards() -> None:
         target,
         engine=engine,
         jit_compile=_JIT_COMPILE[FLAGS.jit_compile],
+        kept=kept,
         overwrite=FLAGS.overwrite,
     ) as bulk:
         failed = _tell_progress(bulk)

@@ -14,6 +14,7 @@ from tfrnnx.explaining.explanation import Explanation
 from tfrnnx.explaining.targets import Target
 
 BATCH = 200  # samples that are explained at once
+OF_SAMPLES = ("logits", "target")  # arrays beside relevance
 
 
 def named_arrays(

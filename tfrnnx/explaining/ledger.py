@@ -120,6 +120,11 @@ class Ledger:
         """Return the sum of all accounts, (batch,): `start`, to rounding."""
         return np.sum(list(self.totals().values()), axis=0)
 
+    def arrived(self) -> float:
+        """Return the share of all that the start gave which arrived at the inputs."""
+        start = float(np.sum(self.start))
+        return float(np.sum(self.totals()["input"])) / start if start else 0.0
+
     def table(self, steps: bool = False) -> str:
         """Return a table of the means over the batch, a row a layer and account.
 

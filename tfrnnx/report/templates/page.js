@@ -3,12 +3,13 @@ const id = (name) => document.getElementById(name);
 const network = () => Number(id('network')?.value ?? 0);
 const state = { sample: 0, method: data.ranked.method };
 
+/** Fill a list; one that has these entries keeps them, and whoever is choosing their place. */
 function options(select, entries, chosen) {
-  select.replaceChildren(...entries.map(([value, text]) => {
-    const option = make('option', { value, text });
-    option.selected = String(value) === String(chosen);
-    return option;
-  }));
+  const had = [...select.options].map((option) => option.value + option.text).join('\n');
+  if (had !== entries.map(([value, text]) => value + text).join('\n')) {
+    select.replaceChildren(...entries.map(([value, text]) => make('option', { value, text })));
+  }
+  select.value = chosen;
 }
 
 function methodsOf(number) {

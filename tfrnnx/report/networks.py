@@ -62,6 +62,8 @@ class Network:
                 if name in results:
                     of = f"{results[name]:.4f} of {results['test_sequences']:,} test sequences"
                     rows.append((f"{name} when trained", of))
+        if model_file(self.path).with_name("cell.json").is_file():
+            rows.append(("of a study", "test samples of the set may have trained it, in its folds"))
         return rows
 
     def layers(self) -> list[tuple[str, str, str, str]]:

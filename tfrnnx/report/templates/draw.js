@@ -111,7 +111,7 @@ function drawSeries(canvas, width, sample, map, { small = false, at = null } = {
       }
     }
     context.strokeStyle = styled('--text');
-    context.lineWidth = small ? 0.8 : 1.3;
+    context.lineWidth = small ? Math.min(0.8, 6 / channels) : used > 800 ? 0.6 : 1.3;
     context.beginPath();
     for (let s = 0; s < used; s++) {
       const y = top + strip - 6 - (x[place(s)] - low) / (high - low || 1) * (strip - 10);
@@ -160,7 +160,7 @@ function drawTime(canvas, width, sample, map) {
   context.textBaseline = 'bottom';
   const unit = data.kind === 'tokens' ? 'word' : 'step';
   context.fillText(`${unit} 0`, left, height);
-  const last = `${unit} ${sums.length - 1}`;
+  const last = `${unit} ${(sums.length - 1) * data.block}`;
   context.fillText(last, width - context.measureText(last).width, height);
   if (left) writeName(context, 'sum', left, zero);
   return sums;

@@ -115,6 +115,7 @@ const large = {
       this.target = make('div', { tabindex: '0', role: 'group', 'aria-describedby': 'readout' });
       place.append(this.target);
     } else {
+      if (data.kind === 'images' && data.side.width < 1.5 * data.side.height) place.classList.add('square');
       if (data.kind === 'images') place.append(this.input = make('canvas', { role: 'img', 'aria-label': 'The input' }));
       place.append(this.target = make('canvas', { tabindex: '0', role: 'img', 'aria-describedby': 'readout' }));
     }

@@ -105,7 +105,9 @@ function show() {
   if (!shown.includes(state.sample)) state.sample = shown[0];
   options(id('sample'), shown.map((i) => [i, `${data.samples[i].number}${data.samples[i].label ? `: ${data.samples[i].label}` : ''}`]), state.sample);
   const map = mapNow(), caption = captionOf(state.sample, number);
-  id('caption').textContent = `Sample ${data.samples[state.sample].number}: ${caption}. ${state.method}: ${scoresSaid(number, state.method, state.sample) || 'no scores'}`;
+  id('caption').replaceChildren(
+    make('strong', { text: `Sample ${data.samples[state.sample].number}: ${caption}` }), make('br'),
+    make('span', { class: 'scores', text: `${state.method}: ${scoresSaid(number, state.method, state.sample) || 'no scores'}` }));
   large.show(state.sample, map, id('view')?.value ?? 'over', `Relevance of sample ${data.samples[state.sample].number} by ${state.method}`);
   drawLegend(map);
   drawOverTime(map);
@@ -170,7 +172,8 @@ function drawComparison() {
   const range = (key) => {
     const all = known.map((p) => p[key]), low = Math.min(...all), high = Math.max(...all);
     const pad = (high - low || Math.abs(high) * 0.1 || 0.1) * 0.2;
-    return [low - pad, high + pad];
+    const most = key === 'x' && data.quality === 'accuracy' ? 1 : Infinity;
+    return [low - pad, Math.min(high + pad, Math.max(high + pad / 20, most))];
   };
   const picture = svg('svg', { viewBox: `0 0 ${width} ${height}`, role: 'img', 'aria-label': `${metric} of ${method} over ${data.quality}, a point a network; the table below has the numbers` });
   if (known.length) {
@@ -184,10 +187,12 @@ function drawComparison() {
     for (const v of [y0, y1].map((v, i, [a, b]) => a + (b - a) * (i ? 0.83 : 0.17))) picture.append(svg('text', { x: room[0] - 6, y: y(v) + 4, 'text-anchor': 'end', ...ink }, said(v)));
     picture.append(svg('text', { x: (room[0] + right) / 2, y: height - 8, 'text-anchor': 'middle', ...ink }, data.quality));
     picture.append(svg('text', { transform: `translate(14 ${(room[2] + bottom) / 2}) rotate(-90)`, 'text-anchor': 'middle', ...ink }, `${metric}, ${method}`));
-    for (const p of known) {
+    let taken = -Infinity;  // of the label above, so that none is written over another
+    for (const p of known.sort((a, b) => b.y - a.y)) {
       const late = x(p.x) > width * 0.6;
       picture.append(svg('circle', { cx: x(p.x), cy: y(p.y), r: 5, fill: styled('--accent') }));
-      picture.append(svg('text', { x: x(p.x) + (late ? -9 : 9), y: y(p.y) - 7, 'text-anchor': late ? 'end' : 'start', ...ink }, p.name));
+      taken = Math.max(y(p.y) + 4, taken + 14);
+      picture.append(svg('text', { x: x(p.x) + (late ? -9 : 9), y: taken, 'text-anchor': late ? 'end' : 'start', ...ink }, p.name));
     }
   }
   place.hidden = !known.length;

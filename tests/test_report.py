@@ -104,6 +104,37 @@ def test_what_is_not_known_is_not_there(tmp_path):
     assert data_of(page)["ranked"] == {"method": "lrp_epsilon", "metric": "arrived"}
 
 
+def test_texts_have_the_words_of_the_model(tmp_path):
+    texts = np.array([["good food"], ["not good at all"], ["שלום"]])
+    layer = keras.layers.TextVectorization(output_sequence_length=5)
+    layer.adapt(texts[:, 0])
+    x = keras.Input((1,), dtype="string")
+    h = keras.layers.Embedding(layer.vocabulary_size(), 3, mask_zero=True)(layer(x))
+    keras.Model(x, keras.layers.Dense(2)(keras.layers.LSTM(3)(h))).save(tmp_path / "text.keras")
+    network = load_network(tmp_path / "text.keras")
+    material = material_of_arrays(network, "texts", texts)
+    write_report(tmp_path / "r.html", [score_material(network, material, {"sa": {}}, own=True)])
+    words = data_of((tmp_path / "r.html").read_text())["words"]
+    assert words == [text.split() for text in texts[:, 0]]
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({"y": np.full(40, 4)}, "an int from 0 to 3.*4 to 4"),
+        ({"y": np.zeros((40, 4))}, r"for each of shape \(40,\).*\(40, 4\)"),
+        ({"truth": np.zeros((40, 7))}, "Expected a truth|divisible by 7"),
+        ({"class_names": ("a", "b")}, "4 names of labels"),
+        ({"x": np.zeros((40, 7, 5))}, r"Expected samples.*\(40, 7, 5\)"),
+    ],
+)
+def test_samples_that_do_not_fit_are_told(reports, change, said):
+    report = reports["images"]
+    given = {"x": report.material.x, **change}
+    with pytest.raises(tfrnnx.errors.InputError, match=said):
+        material_of_arrays(report.scored[0].network, "x", **given)
+
+
 def test_a_page_is_never_too_large(reports, tmp_path, monkeypatch):
     monkeypatch.setattr("tfrnnx.report.page.LARGEST", len(reports["images"].page.encode()) - 1)
     shown = write_report(tmp_path / "r.html", reports["images"].scored)

@@ -22,7 +22,7 @@ from absl import flags
 from tfrnnx.cli.common import define_method_flags, method_parameters, start
 from tfrnnx.data import datasets, read_input_files, read_labels, read_vocabulary
 from tfrnnx.data.input_files import Shape
-from tfrnnx.errors import ConfigError, InputError
+from tfrnnx.errors import ConfigError, DataError, InputError
 from tfrnnx.explaining.default import AUTO
 from tfrnnx.report import (
     Material,
@@ -160,8 +160,11 @@ def _beside(path: Path) -> dict[str, np.ndarray]:
     """Return what is true of the samples and what matters, of a .npz file that has it."""
     if path.suffix != ".npz":
         return {}
-    with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in ("y", "truth") if name in archive.files}
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in ("y", "truth") if name in archive.files}
+    except ValueError as error:  # of objects
+        raise DataError(f"Expected y and truth to be numbers. Received: {path}: {error}") from None
 
 
 def _check_reads(network: Network, material: Material) -> None:

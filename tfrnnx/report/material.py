@@ -120,6 +120,7 @@ def material_of_arrays(
     if not fits or any(n not in (None, m) for n, m in zip(expected[1:], x.shape[1:], strict=False)):
         raise InputError(f"Expected samples {expected}, None of any size. Received: {x.shape}")
     kind = _kind(x, network)
+    x = x if kind == "tokens" else x.astype(network.model.inputs[0].dtype)
     known = _truth(x, truth, kind)
     target, classes = _target(network, y)
     task = Task(
@@ -134,8 +135,8 @@ def material_of_arrays(
         items=truth.shape[1] if truth is not None and known == "items" else 1,
         box=(float(x.min()), float(x.max())) if kind != "tokens" else (-1.0, 1.0),
     )
-    if y is not None and len(y) != len(x):
-        raise InputError(f"Expected a label for each of {len(x)} samples. Received: {len(y)}")
+    if y is not None:
+        _check_labels(y, task, len(x))
     if words is not None and kind == "tokens" and (lacking := set(np.unique(x)) - set(words)):
         raise InputError(
             f"Expected a vocabulary with all tokens. Received: {len(words)} words, without token "
@@ -181,6 +182,29 @@ def _target(network: Network, y: np.ndarray | None) -> tuple[Goal, int]:
         )
     is_number = shape[-1] == 1 and (y is None or y.dtype.kind == "f")
     return ("number", 1) if is_number else ("class", max(2, shape[-1]))
+
+
+def _check_labels(y: np.ndarray, task: Task, samples: int) -> None:
+    """Check what is true of samples.
+
+    Raises:
+        InputError: unless it is a class, or a number, for each; of a class a step for each step.
+    """
+    per_step = task.target == "class_per_step"
+    shape = (samples, task.input_shape[0]) if per_step else (samples,)
+    if task.target == "number":
+        if y.shape == shape and y.dtype.kind in "fiu" and np.isfinite(y).all():
+            return
+        expected = "a finite number"
+    else:
+        count = len(task.class_names)
+        if y.shape == shape and y.dtype.kind in "iub" and 0 <= y.min() and y.max() < count:
+            return
+        expected = f"a class, an int from 0 to {count - 1},"
+    raise InputError(
+        f"Expected y to be {expected} for each of shape {shape}. Received: {y.dtype} of shape "
+        f"{y.shape}{f', {y.min()} to {y.max()}' if y.size and y.dtype.kind in 'fiu' else ''}"
+    )
 
 
 def _named(what: str, names: Sequence[str], count: int) -> tuple[str, ...]:

@@ -133,11 +133,10 @@ class Scores:
         self.ledgers: dict[str, list[Ledger]] = defaultdict(list)
         for name in wanted:
             if name != RANDOM:
-                method = get_method(
-                    name, **method_parameters(name, task) | dict(given.get(name, {}))
-                )
-                accounted = ledger and method.propagates_relevance and task.truth != "steps"
-                self.explainers[name] = Explainer(model, method, ledger=accounted)
+                chosen = method_parameters(name, task) | dict(given.get(name, {}))
+                propagates = get_method(name, **chosen).propagates_relevance
+                accounted = ledger and propagates and task.truth != "steps"
+                self.explainers[name] = Explainer(model, name, ledger=accounted, **chosen)
         self._single = model.outputs[0].shape[-1] == 1
         self._predict = predict or prediction(model, task)
         self._stages = None if predict else stages(model, task)

@@ -30,9 +30,11 @@ ORDER = [
     "plots",
     "explaining",
     "scores",
+    "callbacks",
     "networks",
     "serving",
     "study",
+    "report",
     "testing",
     "cli",
 ]

@@ -95,8 +95,8 @@ def read_input_files(
     if len({each.channels for each in found}) > 1:
         raise InputError(f"Expected the same columns in all files of {path}. Received: others")
     x = _stacked([each.x for each in found], files)
-    times = [each.time for each in found]
-    same = all(time is not None and np.array_equal(time, times[0]) for time in times)
+    times = [each.time for each in found if each.time is not None]
+    same = len(times) == len(found) and all(np.array_equal(time, times[0]) for time in times)
     return InputFile(x, found[0].channels, times[0] if same else None, several)
 
 

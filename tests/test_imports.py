@@ -30,6 +30,7 @@ ORDER = [
     "plots",
     "explaining",
     "scores",
+    "sanity",
     "networks",
     "serving",
     "study",

@@ -1,4 +1,4 @@
-"""Do methods agree about what matters?"""
+"""Whether methods agree about what matters."""
 
 from collections.abc import Sequence
 
@@ -55,9 +55,7 @@ def agreement(
         raise NotApplicable("no other method explains the model")
     ranks = {name: correlations(subject.rows, rows) for name, rows in found.items()}
     tops = {
-        name: np.array(
-            [top_overlap(a, b, top) for a, b in zip(subject.rows, rows, strict=True)]
-        )
+        name: np.array([top_overlap(a, b, top) for a, b in zip(subject.rows, rows, strict=True)])
         for name, rows in found.items()
     }
     by_chance = []

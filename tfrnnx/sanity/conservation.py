@@ -1,4 +1,4 @@
-"""Is all relevance accounted for, and how much of it arrives at the input?"""
+"""Whether all relevance is accounted for, and how much of it arrives at the input."""
 
 import keras
 import numpy as np
@@ -22,8 +22,9 @@ def rounding(subject: Subject) -> float:
 def conservation(subject: Subject) -> Outcome:
     """All relevance is accounted for: what the ledger's accounts took is what the start gave.
 
-    The number is the greatest |Σ accounts - start| of a sample, as a part of the largest of |start|,
-    Σ|R| and what any account took; passed where that is rounding, half of the digits of the floats.
+    The number is the greatest |Σ accounts - start| of a sample, as a part of the largest of
+    |start|, Σ|R| and what any account took; passed where that is rounding, half of the digits of
+    the floats.
 
     Source: the conservation of relevance, Bach et al. 2015, "On pixel-wise explanations for
     non-linear classifier decisions by layer-wise relevance propagation", equation 2, with what

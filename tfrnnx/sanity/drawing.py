@@ -76,7 +76,9 @@ def _page(
         absent=set(cells) - set(used),
         beside=max(_beside(chart) for chart in charts.values()),
         after=0.15,
-        below={row: max(_below(charts[used[c]]) for c in used if c[0] == row) for row in range(down)},
+        below={
+            row: max(_below(charts[used[c]]) for c in used if c[0] == row) for row in range(down)
+        },
     )
     return figure, [axes[cell] for cell in used]
 

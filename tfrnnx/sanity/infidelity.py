@@ -1,4 +1,4 @@
-"""Infidelity: does the explanation foretell what perturbations do to the output?"""
+"""Infidelity: whether an explanation foretells what perturbations do to the output."""
 
 from collections.abc import Iterator, Sequence
 
@@ -23,10 +23,11 @@ def is_slope(method: Method) -> bool:
 
 @checks.register("infidelity")
 def infidelity(subject: Subject, *, draws: int = 100) -> Outcome:
-    """Infidelity: E_I [(Iᵀ Φ - (f(x) - f(x - I)))²], I what takes a random set of values out.
+    """Infidelity: E_I [(Iᵀ Φ - (f(x) - f(x - I)))²], I what takes a random region out.
 
-    Each value is set to the baseline with the probability q, and q is drawn evenly from (0, 1) for
-    every perturbation, so that few and many are taken out. Gradients are slopes, and Iᵀ Φ is with
+    A region is a box of neighbours, such as some columns and rows of some steps, of any size and at
+    any place, as the paper takes squares out of images; of inputs with one axis, whose neighbours
+    are none, a random set of values. It is set to the baseline. Gradients are slopes, and Iᵀ Φ is with
     I = x - x⁽ᴵ⁾; of all other methods each Φ_i is what the value x_i itself brings, and Iᵀ Φ is the
     sum of those that are taken out, as for attributions that are multiplied by the input.
 
@@ -49,7 +50,7 @@ def infidelity(subject: Subject, *, draws: int = 100) -> Outcome:
     if not slope and subject.method.name in _SQUARES:
         raise NotApplicable(f"{subject.method.name} squares: it says nothing of a sign")
     rng = subject.rng("infidelity")
-    taken = [_drawn(subject, draws, rng) for _ in range(1)][0]
+    taken = _drawn(subject, draws, rng)
     changes = (subject.scores(iter([subject.xs]))[0] - subject.scores(_points(subject, taken))).T
     weights = _weights(subject, taken, slope)
     raw, parts = unexplained(subject.rows, weights, changes)
@@ -99,9 +100,31 @@ def unexplained(
 
 def _drawn(subject: Subject, draws: int, rng: np.random.Generator) -> list[np.ndarray]:
     """Return which values are taken out, bool (draws, values) for every sample."""
-    return [
-        rng.uniform(size=(draws, len(row))) < rng.uniform(size=(draws, 1)) for row in subject.rows
-    ]
+    drawn = []
+    for _ in range(draws):
+        # Of several inputs each is touched or not, at least one.
+        touched = rng.uniform(size=len(subject.xs)) < 0.5
+        touched[rng.integers(len(touched))] = True
+        regions = [
+            np.stack([_region(x.shape[1:], rng) for _ in x]) & touch
+            for x, touch in zip(subject.xs, touched, strict=True)
+        ]
+        drawn.append(subject.rows_at(regions))
+    return [np.stack(rows) > 0 for rows in zip(*drawn, strict=True)]
+
+
+def _region(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Return a box of neighbours, or of one axis a random set, as bools of a shape."""
+    if len(shape) < 2:
+        return rng.uniform(size=shape) < rng.uniform()
+    inside = np.ones(shape, bool)
+    for axis, size in enumerate(shape):
+        length = rng.integers(1, size + 1)
+        start = rng.integers(size - length + 1)
+        places = np.arange(size)
+        along = (places >= start) & (places < start + length)
+        inside &= along.reshape(-1, *[1] * (len(shape) - axis - 1))
+    return inside
 
 
 def _points(subject: Subject, taken: Sequence[np.ndarray]) -> Iterator[Arrays]:
@@ -113,9 +136,7 @@ def _points(subject: Subject, taken: Sequence[np.ndarray]) -> Iterator[Arrays]:
         ]
 
 
-def _weights(
-    subject: Subject, taken: Sequence[np.ndarray], slope: bool
-) -> list[np.ndarray]:
+def _weights(subject: Subject, taken: Sequence[np.ndarray], slope: bool) -> list[np.ndarray]:
     """Return what each value of Φ counts: 1 where it is taken out, or by how much x changes."""
     if not slope:
         return [some.astype(np.float64) for some in taken]

@@ -1,8 +1,10 @@
-"""Does padding change anything? Under a mask it must not."""
+"""Whether padding changes anything, which under a mask it must not."""
 
+import keras
 import numpy as np
 
 from tfrnnx.errors import InputError
+from tfrnnx.explaining.explanation import Explanation
 from tfrnnx.sanity.conservation import rounding
 from tfrnnx.sanity.outcomes import Chart, Outcome
 from tfrnnx.sanity.registry import NotApplicable, checks
@@ -35,10 +37,13 @@ def padding(subject: Subject, *, steps: int = 3) -> Outcome:
     variable = all(spec.shape[1] is None for spec in subject.explainer.input_specs)
     if not variable and count <= steps:
         raise NotApplicable(f"the model takes {count} steps, and {steps} are to be masked")
+    if variable and subject.counts_from_the_end:
+        raise NotApplicable("a step that counts from the end is another one with more steps")
     try:
         differences = _added(subject, steps) if variable else _masked(subject, steps)
     except InputError as error:  # of explainers, where a mask is not read or is lost
-        raise NotApplicable(f"the model takes no mask: {error}") from None
+        reason = str(error).split("Received: ")[-1]
+        raise NotApplicable(f"the model takes no mask: {reason}") from None
     where = "steps added" if variable else "last steps masked, holding other values"
     return Outcome.judged(
         float(differences.max()),
@@ -60,7 +65,7 @@ def _added(subject: Subject, steps: int) -> np.ndarray:
     longer = [np.pad(mask, [(0, 0), (0, steps)]) for mask in there]
     before = subject.explain(masks=there)
     after = subject.explain(padded, masks=longer)
-    return _differences(subject, before, after)
+    return _differences(before, after)
 
 
 def _masked(subject: Subject, steps: int) -> np.ndarray:
@@ -77,7 +82,7 @@ def _masked(subject: Subject, steps: int) -> np.ndarray:
         others.append(other)
     before = subject.explain(masks=there)
     after = subject.explain(others, masks=there)
-    return _differences(subject, before, after)
+    return _differences(before, after)
 
 
 def _masks(subject: Subject) -> list[np.ndarray]:
@@ -92,16 +97,12 @@ def _like(x: np.ndarray, shape: tuple[int, ...], rng: np.random.Generator) -> np
     return rng.choice(x.ravel(), shape)
 
 
-def _differences(subject: Subject, before: object, after: object) -> np.ndarray:
-    import keras
-
-    pairs = zip(
-        keras.tree.flatten(before.relevance),  # type: ignore[attr-defined]
-        keras.tree.flatten(after.relevance),  # type: ignore[attr-defined]
-        strict=True,
-    )
+def _differences(before: Explanation[np.ndarray], after: Explanation[np.ndarray]) -> np.ndarray:
+    """Return the greatest difference of each sample, as a part of its largest |R|."""
     found, largest = [], []
-    for a, b in pairs:
+    for a, b in zip(
+        keras.tree.flatten(before.relevance), keras.tree.flatten(after.relevance), strict=True
+    ):
         a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
         longer = np.zeros_like(b)
         longer[:, : a.shape[1]] = a

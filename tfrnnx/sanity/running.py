@@ -13,7 +13,8 @@ from tfrnnx.explaining.default import AUTO, default_method
 from tfrnnx.explaining.targets import AnyTarget
 from tfrnnx.propagation.methods import Method, get_method
 from tfrnnx.sanity.outcomes import Outcome, Report
-from tfrnnx.sanity.registry import NotApplicable, checks as known
+from tfrnnx.sanity.registry import NotApplicable
+from tfrnnx.sanity.registry import checks as known
 from tfrnnx.sanity.subject import Subject
 
 
@@ -31,7 +32,7 @@ def check(
     batch_size: int = 256,
     **parameters: Any,
 ) -> Report:
-    """Check a method on a model: does it depend on the weights, is it faithful, is it stable?
+    """Check whether explanations of a model by a method can be trusted.
 
     The model is what it was afterwards, bit by bit, however the call ends. Checks that change
     weights do so on a clone of it; where Keras cannot clone a model, such as a subclassed one

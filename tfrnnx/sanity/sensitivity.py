@@ -1,4 +1,4 @@
-"""Sensitivity: how far does an explanation change with small changes of the input?"""
+"""Sensitivity: how far an explanation changes with small changes of the input."""
 
 import numpy as np
 
@@ -50,9 +50,7 @@ def max_sensitivity(subject: Subject, *, draws: int = 20, radius: float = 0.1) -
         about=f"greatest ‖change of R‖ / ‖R‖ of {draws} inputs nearby; bound: least of {DRAWS} "
         "shuffled maps",
         numbers={"samples": found, "chance": by_chance, "draws": draws, "radius": radius},
-        chart=Chart(
-            {"nearby": list(found), "shuffled": by_chance}, "‖change of R‖ / ‖R‖"
-        ),
+        chart=Chart({"nearby": list(found), "shuffled": by_chance}, "‖change of R‖ / ‖R‖"),
     )
 
 

@@ -13,7 +13,7 @@ def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
     """
     if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return 0.0
-    return float(np.asarray(stats.spearmanr(a, b).statistic))
+    return float(np.corrcoef(stats.rankdata(a), stats.rankdata(b))[0, 1])
 
 
 def correlations(
@@ -21,9 +21,7 @@ def correlations(
 ) -> np.ndarray:
     """Return the rank correlation of each sample's |R|, or R, in two explanations; (samples,)."""
     made = (lambda row: row) if signed else np.abs
-    return np.array(
-        [rank_correlation(made(a), made(b)) for a, b in zip(some, others, strict=True)]
-    )
+    return np.array([rank_correlation(made(a), made(b)) for a, b in zip(some, others, strict=True)])
 
 
 def top_overlap(a: np.ndarray, b: np.ndarray, share: float) -> float:

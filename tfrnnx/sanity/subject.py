@@ -111,6 +111,12 @@ class Subject:
         """How many there are."""
         return len(self.xs[0])
 
+    @property
+    def counts_from_the_end(self) -> bool:
+        """Whether a step of the target is given from the end."""
+        step = self._target.step if isinstance(self._target, Target) else None
+        return step is not None and bool((np.asarray(step) < 0).any())
+
     def rng(self, name: str) -> np.random.Generator:
         """Return the generator of a check, whichever others are run."""
         return np.random.default_rng([self.seed, zlib.crc32(name.encode())])
@@ -140,7 +146,9 @@ class Subject:
         """Return values in the shape of the inputs as a row a sample, without masked steps."""
         parts = [np.asarray(part, np.float64) for part in values]
         return [
-            np.concatenate([part[i][there[i]] for part, there in zip(parts, self._there, strict=True)])
+            np.concatenate(
+                [part[i][there[i]] for part, there in zip(parts, self._there, strict=True)]
+            )
             for i in range(self.samples)
         ]
 
@@ -159,9 +167,7 @@ class Subject:
     def _there(self) -> list[np.ndarray]:
         """Where values are read, bool in the shape of each input."""
         found = []
-        padding = any(
-            getattr(layer, "mask_zero", False) for layer in _keras.layers_of(self.model)
-        )
+        padding = any(getattr(layer, "mask_zero", False) for layer in _keras.layers_of(self.model))
         for number, (x, mask) in enumerate(zip(self.xs, self.masks, strict=True)):
             there = np.ones(x.shape, bool)
             if mask is not None:
@@ -274,7 +280,9 @@ class Subject:
                 clone.set_weights(self.model.get_weights())
                 explainer = Explainer(clone, self.method, jit_compile=False)
                 again = self.rows_of(self.explain(explainer=explainer))
-                if all(np.allclose(a, b, 1e-3, 1e-6) for a, b in zip(again, self.rows, strict=True)):
+                if all(
+                    np.allclose(a, b, 1e-3, 1e-6) for a, b in zip(again, self.rows, strict=True)
+                ):
                     return Replica(clone, explainer)
             except Exception:  # whatever a layer's configuration lacks
                 pass

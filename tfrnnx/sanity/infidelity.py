@@ -27,9 +27,9 @@ def infidelity(subject: Subject, *, draws: int = 100) -> Outcome:
 
     A region is a box of neighbours, such as some columns and rows of some steps, of any size and at
     any place, as the paper takes squares out of images; of inputs with one axis, whose neighbours
-    are none, a random set of values. It is set to the baseline. Gradients are slopes, and Iᵀ Φ is with
-    I = x - x⁽ᴵ⁾; of all other methods each Φ_i is what the value x_i itself brings, and Iᵀ Φ is the
-    sum of those that are taken out, as for attributions that are multiplied by the input.
+    are none, a random set of values. It is set to the baseline. Gradients are slopes, and Iᵀ Φ is
+    with I = x - x⁽ᴵ⁾; of all other methods each Φ_i is what the value x_i itself brings, and Iᵀ Φ
+    is the sum of those that are taken out, as for attributions that are multiplied by the input.
 
     The unit of infidelity is the score's, squared. So the number is the infidelity under the best
     scale β Φ, as the paper compares explanations, over E[(f(x) - f(x - I))²]: the part of what

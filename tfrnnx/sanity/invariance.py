@@ -116,6 +116,8 @@ def _first_layers(model: keras.Model) -> list[Any]:
             )
         else:
             found.append(operation)
+    if not found:
+        raise NotApplicable("the inputs are read in the model's own code, not by a layer")
     return found
 
 

@@ -1,5 +1,6 @@
 """What is checked: a method on a model, and some samples with their explanation."""
 
+import itertools
 import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +20,7 @@ from tfrnnx.explaining.explanation import Explanation
 from tfrnnx.explaining.targets import ALL, AnyTarget, Target
 from tfrnnx.propagation.methods import Method
 from tfrnnx.sanity.registry import NotApplicable
+from tfrnnx.sanity.scoring import nested, scores_at
 
 Arrays = list[np.ndarray]  # one for each of the model's inputs
 
@@ -131,9 +133,9 @@ class Subject:
         given = self.masks if masks is None else masks
         return explain_arrays(
             explainer or self.explainer,
-            _nested(self.xs if xs is None else xs),
+            nested(self.xs if xs is None else xs),
             self._target,
-            mask=None if all(mask is None for mask in given) else _nested(given),
+            mask=None if all(mask is None for mask in given) else nested(given),
             batch_size=self.batch_size,
             verbose=0,
         )
@@ -188,33 +190,10 @@ class Subject:
         if self._scorer is None:
             self._scorer = Explainer(self.model, "gradient", jit_compile=False, verify=False)
         found: list[np.ndarray] = []
-        at_once = max(1, self.batch_size // self.samples)
-        waiting: list[Sequence[np.ndarray]] = []
-        for xs in many:
-            waiting.append(xs)
-            if len(waiting) == at_once:
-                found.append(self._scored(self._scorer, waiting))
-                waiting = []
-        if waiting:
-            found.append(self._scored(self._scorer, waiting))
+        remaining = iter(many)
+        while some := list(itertools.islice(remaining, max(1, self.batch_size // self.samples))):
+            found.append(scores_at(self._scorer, some, self._target, self.masks))
         return np.concatenate(found)
-
-    def _scored(self, scorer: Explainer, many: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
-        draws = len(many)
-        xs = [np.concatenate(parts) for parts in zip(*many, strict=True)]
-        masks = [None if m is None else np.concatenate([m] * draws) for m in self.masks]
-        target = self._target
-        if isinstance(target, Target):
-            target = replace(
-                target,
-                index=_repeated(target.index, draws),
-                contrast=_repeated(target.contrast, draws),
-                step=_repeated(target.step, draws),
-            )
-        mask = None if all(m is None for m in masks) else _nested(masks)
-        question = scorer.check(_nested(xs), target, mask=mask)
-        logits = scorer.answer(question, _nested(xs)).logits
-        return _score(logits, target, scorer.output_names).reshape(draws, self.samples)
 
     def _baselines(self, baseline: Any) -> Arrays:
         """Return what stands for "not there", in the shape of the inputs."""
@@ -287,31 +266,3 @@ class Subject:
             except Exception:  # whatever a layer's configuration lacks
                 pass
         return Replica(self.model, self.explainer)
-
-
-def _nested(parts: Sequence[Any]) -> Any:
-    return parts[0] if len(parts) == 1 else list(parts)
-
-
-def _repeated(value: Any, draws: int) -> Any:
-    value = None if value is None else np.asarray(value)
-    return value if value is None or value.ndim == 0 else np.concatenate([value] * draws)
-
-
-def _score(outputs: Any, target: AnyTarget, names: Sequence[str]) -> np.ndarray:
-    """Return what of the outputs a target asks for, float64 (batch,)."""
-    if callable(target):
-        return np.asarray(target(outputs), np.float64)
-    assert isinstance(target, Target)
-    number = names.index(target.output) if isinstance(target.output, str) else target.output or 0
-    logits = np.asarray(keras.tree.flatten(outputs)[number], np.float64)
-    samples = np.arange(len(logits))
-    if target.step is not None:
-        logits = logits[samples, np.broadcast_to(np.asarray(target.step), samples.shape)]
-    if logits.ndim == 1:
-        return logits
-    score = logits[samples, np.asarray(target.index)]
-    if target.contrast is not None:
-        other = np.broadcast_to(np.asarray(target.contrast), samples.shape)
-        score = score - logits[samples, other]
-    return score

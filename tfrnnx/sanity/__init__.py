@@ -12,8 +12,9 @@ from tfrnnx.sanity import agreement as _agreement  # noqa: F401
 from tfrnnx.sanity import curves as _curves  # noqa: F401
 from tfrnnx.sanity import infidelity as _infidelity  # noqa: F401
 from tfrnnx.sanity import sensitivity as _sensitivity  # noqa: F401
-from tfrnnx.sanity.outcomes import Chart, Outcome, Report
+from tfrnnx.sanity.outcomes import Chart, Outcome
 from tfrnnx.sanity.registry import NotApplicable, checks
+from tfrnnx.sanity.report import Report
 from tfrnnx.sanity.running import check
 from tfrnnx.sanity.subject import Subject
 

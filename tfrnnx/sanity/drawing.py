@@ -1,7 +1,6 @@
 """What checks found, drawn: lines, or a point a sample."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,11 +15,9 @@ from tfrnnx.plots.pages import (
     inches,
     page,
     plain,
-    save_figure,
     shortened,
 )
-from tfrnnx.sanity.outcomes import Chart, Outcome, Report
-from tfrnnx.storage.files import write_json
+from tfrnnx.sanity.outcomes import Chart, Outcome
 
 _ACROSS, _WIDTH, _HEIGHT = 3, 2.3, 1.4  # panels side by side; inches
 _NAME = 1.1  # inches of a name, at most
@@ -134,17 +131,3 @@ def _points(ax: Axes, chart: Chart) -> None:
     ax.xaxis.set_major_formatter("{x:.3g}")
     ax.locator_params(axis="x", nbins=4)
     plain(ax)
-
-
-def save(report: Report, folder: Path) -> list[Path]:
-    """Write check.json, check.png with all checks, and a PNG of each; as `Report.save`."""
-    paths = [folder / "check.json"]
-    write_json(paths[0], report.to_dict())
-    figures = report.plots()
-    if figures:
-        paths.append(folder / "check.png")
-        save_figure(report.plot(), paths[-1], report.table())
-    for name, figure in figures.items():
-        paths.append(folder / f"{name}.png")
-        save_figure(figure, paths[-1], report.outcomes[name].about)
-    return paths

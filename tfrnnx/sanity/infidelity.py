@@ -54,12 +54,12 @@ def infidelity(subject: Subject, *, draws: int = 100) -> Outcome:
     changes = (subject.scores(iter([subject.xs]))[0] - subject.scores(_points(subject, taken))).T
     weights = _weights(subject, taken, slope)
     raw, parts = unexplained(subject.rows, weights, changes)
+    if not np.isfinite(parts).any():
+        raise NotApplicable("no perturbation changes the score")
     by_chance = [
         float(np.nanmean(unexplained(shuffled(subject.rows, rng), weights, changes)[1]))
         for _ in range(DRAWS)
     ]
-    if not np.isfinite(parts).any():
-        raise NotApplicable("no perturbation changes the score")
     return Outcome.judged(
         float(np.nanmean(parts)),
         below=min(by_chance),

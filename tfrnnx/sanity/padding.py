@@ -29,7 +29,7 @@ def padding(subject: Subject, *, steps: int = 3) -> Outcome:
     """
     if subject.method.sampler is not None and not hasattr(subject.method.sampler, "baseline"):
         raise NotApplicable(f"{subject.method.name} draws by the shape of x, which padding changes")
-    if any(x.ndim < 2 for x in subject.xs):
+    if any(x.ndim < (2 if n in subject.tokens else 3) for n, x in enumerate(subject.xs)):
         raise NotApplicable("an input has no steps")
     count = subject.xs[0].shape[1]
     if any(x.shape[1] != count for x in subject.xs):

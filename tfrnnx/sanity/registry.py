@@ -6,15 +6,11 @@ ask of them it says by raising `NotApplicable`.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from tfrnnx.registry import Registry
 from tfrnnx.sanity.outcomes import Outcome
 
-if TYPE_CHECKING:
-    from tfrnnx.sanity.subject import Subject  # noqa: F401
-
-checks: "Registry[Callable[..., Outcome]]" = Registry("sanity check")
+checks: Registry[Callable[..., Outcome]] = Registry("sanity check")
 
 DRAWS = 20  # random controls: better than all of them is 1 in 21 by chance, p < 0.05
 

@@ -1,20 +1,22 @@
 """Run checks on a method and a model."""
 
 import inspect
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 
 from tfrnnx.checks import whole_number
-from tfrnnx.errors import ConfigError, InputError, NotFiniteError
+from tfrnnx.errors import ConfigError, InputError, NotFiniteError, TfrnnxWarning
 from tfrnnx.explaining.arrays import Inputs
 from tfrnnx.explaining.default import AUTO, default_method
 from tfrnnx.explaining.targets import AnyTarget
 from tfrnnx.propagation.methods import Method, get_method
-from tfrnnx.sanity.outcomes import Outcome, Report
+from tfrnnx.sanity.outcomes import Outcome
 from tfrnnx.sanity.registry import NotApplicable
 from tfrnnx.sanity.registry import checks as known
+from tfrnnx.sanity.report import Report
 from tfrnnx.sanity.subject import Subject
 
 
@@ -100,7 +102,9 @@ def check(
 
 def _run(function: Any, subject: Subject, options: dict[str, Any]) -> Outcome:
     try:
-        return function(subject, **options)
+        with warnings.catch_warnings():  # what is to be said was said of the samples themselves
+            warnings.simplefilter("ignore", TfrnnxWarning)
+            return function(subject, **options)
     except NotApplicable as reason:
         return Outcome.inapplicable(str(reason))
     except (InputError, NotFiniteError) as error:

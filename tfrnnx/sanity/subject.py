@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrnnx import _keras
-from tfrnnx.errors import InputError, TfrnnxWarning
+from tfrnnx.errors import InputError
 from tfrnnx.explaining.batches import explain_arrays
 from tfrnnx.explaining.explainer import Explainer
 from tfrnnx.explaining.explanation import Explanation
@@ -244,9 +244,7 @@ class Subject:
         self.worked_on = "the model, restored" if model is self.model else "a clone"
         saved = [np.array(variable) for variable in model.variables]
         try:
-            with warnings.catch_warnings():  # what is to be said was said of the model itself
-                warnings.simplefilter("ignore", TfrnnxWarning)
-                yield self._replica
+            yield self._replica
         finally:
             for variable, value in zip(model.variables, saved, strict=True):
                 variable.assign(value)

@@ -1,12 +1,14 @@
 """Sanity checks, against what a linear model is known to give, and with methods that must fail."""
 
 import json
+import re
 import warnings
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from programs import run
 
 import tfrnnx
 from tfrnnx import sanity
@@ -292,29 +294,25 @@ def test_the_model_is_what_it_was_also_when_interrupted(kind, own_methods):
 
 
 @pytest.mark.parametrize(
-    "method, check",
+    "method, checks",
     [
-        ("edges", "randomization"),
-        ("edges", "smooth_randomization"),
-        ("edges", "efficient_randomization"),
-        ("drawn", "agreement"),
-        ("drawn", "deletion"),
-        ("drawn", "insertion"),
-        ("drawn", "infidelity"),
-        ("centred", "padding"),
+        ("edges", ["randomization", "smooth_randomization", "efficient_randomization"]),
+        ("drawn", ["agreement", "deletion", "insertion", "infidelity"]),
+        ("centred", ["padding"]),
     ],
 )
-def test_a_method_that_must_fail_does(method, check, own_methods):
-    options = {"draws": 3} if check in ("smooth_randomization", "efficient_randomization") else {}
-    assert one(lstm(), SERIES, method, check, options=options).verdict == "failed"
-
-
-def test_what_does_not_depend_on_weights_keeps_a_rank_correlation_of_1(own_methods):
-    numbers = one(lstm(), SERIES, "edges", "randomization").numbers
-    assert len(numbers["layers"]) == 3 and numbers["layers"][-1] == "lstm"
-    np.testing.assert_allclose(numbers["rank_correlation_absolute"], 1)
-    np.testing.assert_allclose(numbers["two_randomised"], 1)
-    assert abs(numbers["chance"]) < 0.2
+def test_a_method_that_must_fail_does(method, checks, own_methods):
+    options = {"agreement": {"others": ["grad_x_input"]}, "smooth_randomization": {"draws": 3}}
+    options = {name: each for name, each in options.items() if name in checks}
+    report = sanity.check(lstm(), SERIES, method, checks=checks, options=options)
+    assert report.failed == checks and not report.passed
+    if method == "edges":  # which does not depend on the weights
+        numbers = report.outcomes["randomization"].numbers
+        assert len(numbers["layers"]) == 3 and numbers["layers"][-1] == "lstm"
+        np.testing.assert_allclose(numbers["rank_correlation_absolute"], 1)
+        np.testing.assert_allclose(numbers["two_randomised"], 1)
+        assert abs(numbers["chance"]) < 0.2
+        assert report.outcomes["efficient_randomization"].number == pytest.approx(0)
 
 
 def test_where_values_matter_for_their_weights_alone_randomization_passes():
@@ -424,6 +422,49 @@ def test_the_score_is_what_is_explained(several, target, expected):
     for scores, (a, b) in zip(found, points, strict=True):
         outputs = {name: value.numpy() for name, value in model([a, b]).items()}
         np.testing.assert_allclose(scores, expected(outputs), rtol=1e-5, atol=1e-6)
+
+
+# The program
+
+
+def test_the_program_writes_what_it_found_and_says_so_by_its_exit_code(tmp_path):
+    model = linear()
+    model.save(tmp_path / "linear.keras")
+    np.save(tmp_path / "x.npy", X)
+    given = ("check", "--model=linear.keras", "--inputs=x.npy")
+    checks = ("--method=grad_x_input", "--checks=input_invariance,infidelity", "--target=0,1,0")
+    done = run(*given, *checks, "--out=new/checked", cwd=tmp_path)
+    assert done.code == 3 and done.err == ""
+    assert re.search("input_invariance +failed.*\n(.*\n)*?infidelity +passed", done.out)
+    assert "failed    grad_x_input: input_invariance" in done.out
+    written = json.loads((tmp_path / "new" / "checked" / "check.json").read_text())
+    expected = sanity.check(
+        model, X, "grad_x_input", TARGET, checks=["input_invariance", "infidelity"]
+    )
+    assert written["checks"].keys() == expected.to_dict()["checks"].keys()
+    assert written["checks"]["input_invariance"]["number"] == pytest.approx(
+        expected.outcomes["input_invariance"].number
+    )
+    assert (tmp_path / "new" / "checked" / "infidelity.png").is_file()
+    done = run(*given, "--method=gradient,sa", "--checks=input_invariance", cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert sorted(path.name for path in (tmp_path / "check").iterdir()) == ["gradient", "sa"]
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("--checks=nothing",), "Unknown sanity check: expected one of randomization"),
+        ((), "Expected --inputs for a model that bin/train did not write"),
+    ],
+)
+def test_the_program_tells_mistakes_in_a_line(arguments, message, tmp_path):
+    linear().save(tmp_path / "linear.keras")
+    np.save(tmp_path / "x.npy", X)
+    inputs = ("--inputs=x.npy",) if arguments else ()
+    done = run("check", "--model=linear.keras", *inputs, *arguments, cwd=tmp_path)
+    assert done.code == 1 and done.err.startswith("error: ") and done.err.count("\n") == 1
+    assert message in done.err and "Traceback" not in done.err
 
 
 # What is refused, and what is told

@@ -188,7 +188,12 @@ class Subject:
             many: the inputs' arrays, draw by draw.
         """
         if self._scorer is None:
-            self._scorer = Explainer(self.model, "gradient", jit_compile=False, verify=False)
+            cheap = self.method.name == "gradient"  # only its outputs are read
+            self._scorer = (
+                self.explainer
+                if cheap
+                else Explainer(self.model, "gradient", jit_compile=False, verify=False)
+            )
         found: list[np.ndarray] = []
         remaining = iter(many)
         while some := list(itertools.islice(remaining, max(1, self.batch_size // self.samples))):

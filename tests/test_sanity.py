@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from programs import run
+from test_plots import assert_readable
 
 import tfrnnx
 from tfrnnx import sanity
@@ -16,7 +17,7 @@ from tfrnnx.errors import ConfigError, InputError, UnknownNameError
 from tfrnnx.explaining.ledger import Ledger
 from tfrnnx.propagation.methods import get_method
 from tfrnnx.registry import all_or_nothing
-from tfrnnx.sanity import curves, infidelity, similarity, weights
+from tfrnnx.sanity import curves, drawing, infidelity, similarity, weights
 from tfrnnx.sanity.subject import Subject
 
 RNG = np.random.default_rng(0)
@@ -349,6 +350,21 @@ def test_padding_changes_nothing():
     assert outcome.verdict == "passed" and not outcome.numbers["added"]
 
 
+def test_plots_of_many_layers_and_methods_can_be_read():
+    names = ["original", *(f"encoder_{i}/a_layer_with_a_long_name_{i}" for i in range(12))]
+    lines = {"|R|": np.linspace(1, 0, 13), "R": np.linspace(1, -1, 13)}
+    of_layers = sanity.Chart(lines, "rank correlation", names, "randomised down to", 0.5)
+    points = {f"a method with a long name, number {i}": RNG.normal(size=5) for i in range(5)}
+    of_methods = sanity.Chart(points, "rank correlation", bound=0.1)
+    outcomes = {
+        f"check_{i}": sanity.Outcome.judged(0.123456, below=0.5, about="", numbers={}, chart=chart)
+        for i, chart in enumerate([of_layers, of_methods, of_layers, of_methods])
+    }
+    assert_readable(drawing.draw(outcomes))
+    with pytest.raises(InputError, match="none does"):
+        drawing.draw({"check": sanity.Outcome.inapplicable("for a reason")})
+
+
 @pytest.mark.parametrize(
     "check, method, reason",
     [
@@ -498,6 +514,7 @@ def test_a_report_is_told_written_and_the_same_again(model, tmp_path):
     assert list(report.outcomes) == names
     for name in names:
         assert name in report.table()
+    assert_readable(report.plot())
     paths = report.save(tmp_path / "new")
     expected = ["check.json", "check.png", "deletion.png", "infidelity.png"]
     assert [path.name for path in paths] == expected

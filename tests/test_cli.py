@@ -309,6 +309,7 @@ def test_any_model(home, tmp_path):
         ),
         ("export", "model methods low high parameters out"),
         ("evaluate", "preset arch dataset folds fold methods test_sequences epochs jobs out"),
+        ("check", "model method checks inputs index target step output baseline seed low out"),
     ],
 )
 @pytest.mark.parametrize("flag", ["--help", "--helpshort"])

@@ -69,6 +69,15 @@ def test_the_code_of_the_tasks_runs(capsys):
     assert "'auprc': " in capsys.readouterr().out
 
 
+def test_the_code_of_the_sanity_checks_runs(capsys):
+    entries = dict(tfrnnx.sanity.checks._entries)
+    try:
+        run_code_of("sanity.md")
+    finally:
+        tfrnnx.sanity.checks._entries = entries
+    assert "part of |R| that is negative" in capsys.readouterr().out
+
+
 @pytest.fixture(scope="module")
 def registered():
     """What the page defines; what it registers is known to this module alone."""

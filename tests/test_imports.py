@@ -31,6 +31,7 @@ ORDER = [
     "explaining",
     "scores",
     "callbacks",
+    "sanity",
     "networks",
     "serving",
     "study",

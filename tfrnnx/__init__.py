@@ -29,14 +29,14 @@ from tfrnnx.storage.engines import engines
 from tfrnnx.storage.models import load_model
 
 if TYPE_CHECKING:
-    from tfrnnx import callbacks, plots, testing
+    from tfrnnx import callbacks, plots, sanity, testing
 
 try:
     __version__ = importlib.metadata.version("tfrnnx")
 except importlib.metadata.PackageNotFoundError:  # run from a checkout
     __version__ = "not installed"
 
-_ON_DEMAND = ("callbacks", "plots", "testing")  # matplotlib takes half a second to import
+    from tfrnnx import callbacks, plots, sanity, testing
 
 
 def __getattr__(name: str) -> Any:
@@ -77,6 +77,7 @@ __all__ = [
     "primitives",
     "quantus_explain",
     "rules",
+    "sanity",
     "supported_layers",
     "testing",
 ]

@@ -36,7 +36,8 @@ try:
 except importlib.metadata.PackageNotFoundError:  # run from a checkout
     __version__ = "not installed"
 
-    from tfrnnx import callbacks, plots, sanity, testing
+# matplotlib takes half a second to import
+_ON_DEMAND = ("callbacks", "plots", "sanity", "testing")
 
 
 def __getattr__(name: str) -> Any:

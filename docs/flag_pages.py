@@ -65,17 +65,19 @@ bin/evaluate --engine=ray --address=auto
 `bin/train` writes into `saved_models/<dataset>-<arch>/`: `model.keras`, `saved_model/`,
 `history.csv`, `config.json`, `results.json`, `heatmap.png` and TensorBoard's `logs/`. Interrupted,
 the same command goes on from the last finished epoch; after the end it prints the results again.
-With `--strategy=mirrored` all GPUs of the machine share every batch (`tf.distribute.MirroredStrategy`).
+With `--strategy=mirrored` all GPUs of the machine share every batch
+(`tf.distribute.MirroredStrategy`).
 `--batch_size` is that of all together, a multiple of their number, so a run gives on any number of
 devices what it gives on one, up to rounding and to the masks of dropout: nothing needs scaling, and
 a run that began on one device goes on on several. To keep more devices busy raise `--batch_size`,
 and `--learning_rate` with it, in proportion. Several machines are not supported: Keras 3's `fit`
-fails under `MultiWorkerMirroredStrategy` ([keras#20585](https://github.com/keras-team/keras/issues/20585)).
+fails under `MultiWorkerMirroredStrategy`
+([keras#20585](https://github.com/keras-team/keras/issues/20585)).
 
-`--precision=mixed_bfloat16` and `mixed_float16` are Keras's dtype policies: the layers compute in 16
-bits, weights and logits stay float32, float16 scales its loss. The model keeps its precision when
-it is saved and exported, and is explained in float32. Where TensorFlow sees GPUs, the programs take their memory as
-they need it, and `pytest -m gpu` tests them.
+`--precision=mixed_bfloat16` and `mixed_float16` are Keras's dtype policies: the layers compute in
+16 bits, weights and logits stay float32, float16 scales its loss. The model keeps its precision when
+it is saved and exported, and is explained in float32. Where TensorFlow sees GPUs, the programs take
+their memory as they need it, and `pytest -m gpu` tests them.
 
 `--data_dir` takes a TFDS folder, or one with the official gz files of
 [MNIST](https://storage.googleapis.com/cvdf-datasets/mnist/) or

@@ -75,9 +75,9 @@ fails under `MultiWorkerMirroredStrategy`
 ([keras#20585](https://github.com/keras-team/keras/issues/20585)).
 
 `--precision=mixed_bfloat16` and `mixed_float16` are Keras's dtype policies: the layers compute in
-16 bits, weights and logits stay float32, float16 scales its loss. The model keeps its precision when
-it is saved and exported, and is explained in float32. Where TensorFlow sees GPUs, the programs take
-their memory as they need it, and `pytest -m gpu` tests them.
+16 bits, weights and logits stay float32, float16 scales its loss. The model keeps its precision
+when it is saved and exported, and is explained in float32. Where TensorFlow sees GPUs, the
+programs take their memory as they need it, and `pytest -m gpu` tests them.
 
 `--data_dir` takes a TFDS folder, or one with the official gz files of
 [MNIST](https://storage.googleapis.com/cvdf-datasets/mnist/) or

@@ -1,4 +1,4 @@
-"""Make docs/layers.md and docs/methods.md from the registries and the docstrings.
+"""Make pages of docs/: layers.md, methods.md, programs.md, from what the package knows.
 
 The table of layers runs every supported layer with every method, behind a layer whose output can
 have either sign, and notes which primitives it is made of and where a method warns.
@@ -10,6 +10,8 @@ Example:
 import inspect
 import itertools
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
+from flag_pages import BIN, programs_page
 
 import tfrnnx
 from tfrnnx import primitives
@@ -315,7 +318,15 @@ themselves with parameters, `tfrnnx.rules.gamma(0.5)`.
 {rules}
 """
 
+
+def help_of(program: str) -> str:
+    """Return what a program's `--help` prints."""
+    command = [sys.executable, str(BIN / program), "--help"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
 PAGES = {"layers.md": layers_page, "methods.md": methods_page}
+PAGES["programs.md"] = lambda: programs_page(help_of)
 
 
 if __name__ == "__main__":

@@ -9,12 +9,24 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from programs import run
 
 import tfrnnx
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
-PAGES = sorted(DOCS.glob("*.md"))
+PAGES = sorted(DOCS.rglob("*.md"))
+REGISTRIES = (
+    "activation_handlers",
+    "architectures",
+    "cell_handlers",
+    "datasets",
+    "engines",
+    "layer_handlers",
+    "methods",
+    "metrics",
+    "rules",
+)
 LAYERS = {
     its.__name__
     for of in (keras.layers, tfrnnx.layers)
@@ -24,7 +36,13 @@ LAYERS = {
 
 
 @pytest.fixture(scope="module")
-def make():
+def make(request):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(DOCS)
+        yield made()
+
+
+def made():
     spec = importlib.util.spec_from_file_location("make", DOCS / "make.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -46,8 +64,41 @@ def test_made_pages_are_up_to_date(make, name):
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
-    for link in re.findall(r"\]\(([^)#:=]+)(?:#[^)]*)?\)", page.read_text()):
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for link in re.findall(r"\]\(([^)#:=]+)(?:#[^)]*)?\)", text):
         assert (page.parent / link).exists(), link
+
+
+def test_the_page_on_programs_is_up_to_date(make, tmp_path):
+    def help_of(program):
+        return run(program, "--help", cwd=tmp_path).out
+
+    page = make.programs_page(help_of)
+    assert page == (DOCS / "programs.md").read_text(), "run python docs/make.py"
+
+
+def test_flags_on_the_pages_exist():
+    sections = re.split(r"^### bin/", (DOCS / "programs.md").read_text(), flags=re.MULTILINE)[1:]
+    known = {
+        its.split()[0]: set(re.findall(r"^  --(?:\[no\])?(\w+)", its, re.M)) for its in sections
+    }
+    for page in [ROOT / "README.md", *PAGES]:
+        for line in page.read_text().replace("\\\n", " ").splitlines():
+            called = re.search(r"bin/(\w+) (--.*)", line)
+            if called:
+                given = set(re.findall(r"--(\w+)", called[2].split("#")[0].split("`")[0]))
+                assert given <= known[called[1]] | {"help"}, f"{page.name}: {line}"
+
+
+def test_the_site_has_every_public_name():
+    pages = "".join(page.read_text() for page in (DOCS / "reference").glob("*.md"))
+    left_out = [
+        name
+        for name in tfrnnx.__all__
+        if f"::: tfrnnx.{name}" not in pages and f"`tfrnnx.{name}`" not in pages
+        if name != "__version__" and not (name in REGISTRIES and f"`{name}`" in pages)
+    ]
+    assert not left_out
 
 
 def run_code_of(page):
@@ -76,6 +127,33 @@ def test_the_code_of_the_sanity_checks_runs(capsys):
     finally:
         tfrnnx.sanity.checks._entries = entries
     assert "part of |R| that is negative" in capsys.readouterr().out
+
+
+OTHERS = [
+    page.relative_to(DOCS).as_posix()
+    for page in PAGES
+    if "```python\n" in page.read_text()
+    and page.name
+    not in ("guide.md", "tasks.md", "extending.md", "tutorial.md", "scale.md", "sanity.md")
+]
+
+
+@pytest.mark.parametrize("page", ["../README.md", *OTHERS])
+@pytest.mark.filterwarnings("ignore::tfrnnx.errors.TfrnnxWarning")
+def test_the_code_of_the_page_runs(page, tmp_path, monkeypatch, restored):
+    (tmp_path / "saved_models").symlink_to(ROOT / "saved_models")
+    monkeypatch.chdir(tmp_path)
+    run_code_of(page)
+
+
+@pytest.fixture
+def restored():
+    """What pages register is forgotten after them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in REGISTRIES:
+            registry = getattr(tfrnnx, name)
+            patch.setattr(registry, "_entries", dict(registry._entries))
+        yield
 
 
 @pytest.fixture(scope="module")

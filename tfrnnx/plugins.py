@@ -65,7 +65,7 @@ def load(where: str | os.PathLike[str]) -> Plugin:
             module, it is not Python or raises an exception, registers a name that is taken, is
             called as another module, or has changed since it was loaded.
 
-    Example:
+    Examples:
         >>> tfrnnx.load_plugin("mine.py").name  # doctest: +SKIP
         'mine'
     """

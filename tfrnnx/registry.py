@@ -31,7 +31,7 @@ class Registry(Generic[T]):
             None: what is decorated is the entry, and there are no facts.
         by_class: whether the keys are classes or functions, and not names.
 
-    Example:
+    Examples:
         >>> methods = Registry("method")
         >>> @methods.register("zero")
         ... def zero(x):

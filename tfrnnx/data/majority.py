@@ -73,7 +73,7 @@ def majority_sequences(
         ConfigError: if a parameter is outside its range.
         DataError: if images or labels have a wrong shape or dtype, or too few images of a class.
 
-    Example:
+    Examples:
         >>> images = np.zeros((20, 28, 28), np.uint8)
         >>> labels = np.arange(20) % 2
         >>> sequences = majority_sequences(images, labels, batch_size=5)

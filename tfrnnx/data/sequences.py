@@ -111,7 +111,7 @@ class SequenceSet(DataSet):
     Raises:
         DataError: if the sides do not fit together, or the names or the vocabulary them.
 
-    Example:
+    Examples:
         >>> rng = np.random.default_rng(0)
         >>> def waves(n):
         ...     x = rng.normal(size=(n, 16, 2))

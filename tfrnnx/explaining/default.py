@@ -23,7 +23,7 @@ def default_method(model: keras.Model) -> str:
         which read pixels, and its hidden activations are >= 0. Else "lrp_epsilon", which has a
         meaning in every network.
 
-    Example:
+    Examples:
         >>> tfrnnx.default_method(keras.Sequential([keras.Input((9, 4)), keras.layers.LSTM(8)]))
         'lrp_epsilon'
     """

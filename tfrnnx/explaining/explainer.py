@@ -93,7 +93,7 @@ class Explainer:
             says what took it.
         UnstableWarning: once, where relevance grew past a thousandfold of its start.
 
-    Example:
+    Examples:
         >>> explainer = tfrnnx.Explainer(model, "dtd")
         >>> relevance = explainer(x)
     """

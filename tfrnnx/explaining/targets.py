@@ -33,7 +33,7 @@ class Target:
             negative ones count from the end.
         output: of several outputs: which, by its number or its name.
 
-    Example:
+    Examples:
         >>> tfrnnx.explain(model, x, "lrp_epsilon", tfrnnx.Target(3, contrast=5))
         >>> tfrnnx.explain(tagger, x, "lrp_epsilon", tfrnnx.Target(7, step=-1, output="tags"))
     """

@@ -173,7 +173,7 @@ def build(
         ConfigError: for a parameter outside its range, or an input that the architecture does not
             take.
 
-    Example:
+    Examples:
         >>> tfrnnx.build("shallow").count_params()
         184330
         >>> tfrnnx.build("rlstm", input_shape=(100, 3), classes=4, return_sequences=True)

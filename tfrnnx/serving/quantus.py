@@ -49,7 +49,7 @@ def quantus_explain(
     Source: Hedström et al. 2023, "Quantus: an explainable AI toolkit for responsible evaluation of
     neural network explanations and beyond".
 
-    Example:
+    Examples:
         >>> metric = quantus.FaithfulnessCorrelation(return_aggregate=True)
         >>> metric(
         ...     model=model,

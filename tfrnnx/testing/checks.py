@@ -76,7 +76,7 @@ def check_layer(
         AssertionError: saying what was expected of which layer, where it stood, and what was
             received.
 
-    Example:
+    Examples:
         >>> tfrnnx.testing.check_layer(tfrnnx.layers.Dense(2), (6, 3), xla="none")
     """
     name = getattr(layer, "name", None) or getattr(layer, "__name__", "layer")

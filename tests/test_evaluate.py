@@ -380,6 +380,7 @@ def _threads(limit):
     return config.get_intra_op_parallelism_threads(), config.get_inter_op_parallelism_threads()
 
 
+@pytest.mark.slow  # tests/test_outside.py has a study on a cluster
 def test_cells_on_ray_come_back_and_go_on(small, tmp_path, cluster):
     """Nodes see neither the study's folder nor the data; a finished cell gets another method."""
     study = Study(tmp_path / "study", SMALL)

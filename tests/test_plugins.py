@@ -192,7 +192,8 @@ def summed(shared, task):
     return sum(array.sum() for array in shared.values())
 
 
-@pytest.mark.parametrize("engine", ["processes", "cluster"])
+# tests/test_outside.py has them reach a cluster, in a study.
+@pytest.mark.parametrize("engine", ["processes", pytest.param("cluster", marks=pytest.mark.slow)])
 def test_tasks_elsewhere_have_the_plugins(tmp_path, engine, request, monkeypatch):
     if engine == "processes":
         assert_tasks_have_the_plugins(LocalEngine(2), tmp_path, monkeypatch)

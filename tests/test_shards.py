@@ -149,7 +149,7 @@ def test_overwriting_removes_all_of_the_other_configuration(home, tmp_path):
     assert json.loads((tmp_path / "out" / "shards.json").read_text())["target"]["index"] == 1
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_bad_shards_are_named_and_the_others_finished(home, tmp_path, jobs):
     shutil.copytree(home / "shards", tmp_path / "shards")
     x = np.load(home / "shards" / "d.npy")

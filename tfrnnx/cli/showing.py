@@ -264,6 +264,8 @@ def table(
     pages = pages_of(len(said.score))
     shown = range(pages[-1].stop if pages else 0)
     rows = [row for sample in shown for row in _rows(sample, explained, given, said, explainers)]
+    if not rows:
+        return ""
     heads = ("sample", "label", "predicted", "explained", "method", "sum", "of the score")
     heads += ("most relevant, in parts of all |R|",)
     columns = [
@@ -271,8 +273,6 @@ def table(
         for head, column in zip(heads, zip(*rows, strict=True), strict=True)
         if any(column) and (head != "explained" or any(said.explained))
     ]
-    if not columns:
-        return ""
     right = ("sum", "of the score")
     return tabulate(
         list(zip(*(column for _, column in columns), strict=True)),

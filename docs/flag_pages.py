@@ -55,7 +55,7 @@ bin/train --plugin=mine.py --arch=mine            # a network from a file of you
 
 In bulk, files of inputs and the study's cells are tasks of this machine's processes or of a Ray
 cluster (`pip install '.[ray]'`), which goes on where a node is lost; the same command resumes.
-[docs/scale.md](scale.md) has how to start a cluster, and the numbers for a billion sequences.
+[In bulk](scale.md) has how to start a cluster, and the numbers for a billion sequences.
 
 ```sh
 bin/explain --model=any.keras --shards=inputs/ --method=lrp_epsilon --out=relevance --jobs=8

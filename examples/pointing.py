@@ -3,6 +3,7 @@
 import time
 import warnings
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -26,6 +27,28 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "sa": ("sa", {}),
 }
 COLORS = "RdBu_r"  # red speaks for the class, blue against it, white is zero
+
+
+def save(
+    folder: Path,
+    model: keras.Model,
+    arrays: Mapping[str, np.ndarray],
+    lists: Mapping[str, Iterable[str]],
+) -> None:
+    """Write what `bin/report` reads: model.keras, samples.npz, and a line for each name.
+
+    Args:
+        folder: where.
+        model: trained.
+        arrays: x, y and truth.
+        lists: names by the files that they go to, such as labels.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save(folder / "model.keras")
+    np.savez_compressed(folder / "samples.npz", **arrays)
+    for name, lines in lists.items():
+        (folder / f"{name}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print(f"Wrote {folder}, for bin/report")
 
 
 def per_step(relevance: np.ndarray) -> np.ndarray:

@@ -18,7 +18,17 @@ from typing import NamedTuple
 import keras
 import numpy as np
 from matplotlib.figure import Figure
-from pointing import COLORS, METHODS, limits, per_step, play, print_ledger, train, without_frame
+from pointing import (
+    COLORS,
+    METHODS,
+    limits,
+    per_step,
+    play,
+    print_ledger,
+    save,
+    train,
+    without_frame,
+)
 
 CHANNELS = ("pressure", "flow", "temperature")
 EVENTS = ("pressure, then flow", "flow, then pressure", "both at once", "no event")
@@ -81,6 +91,17 @@ def _record(rng: np.random.Generator, event: int) -> tuple[np.ndarray, slice]:
     return record, slice(start + min(delays), start + max(delays) + PULSE)
 
 
+def pulses(of: Records) -> np.ndarray:
+    """Return which cells of step and channel are of the event's pulses, bool in the shape of x."""
+    cells = np.zeros(of.x.shape, bool)
+    for sample, event in enumerate(of.y):
+        delays = () if event == NO_EVENT else DELAYS[event]
+        for channel, delay in enumerate(delays):
+            start = int(np.argmax(of.planted[sample])) - min(delays) + delay
+            cells[sample, start : start + PULSE, channel] = True
+    return cells
+
+
 def build() -> keras.Model:
     """Return a convolution and a GRU, which reads the steps that are not all zeros."""
     x = keras.Input((None, len(CHANNELS)))
@@ -139,7 +160,12 @@ def draw(shown: Records, relevance: dict[str, np.ndarray]) -> Figure:
 
 
 def run(
-    out: Path, samples: int = 4000, epochs: int = 10, tests: int = 400, names: Sequence[str] = ()
+    out: Path,
+    samples: int = 4000,
+    epochs: int = 10,
+    tests: int = 400,
+    names: Sequence[str] = (),
+    saved: Path | None = None,
 ) -> dict[str, float]:
     """Train, explain, print and draw; return the share of hits of every method.
 
@@ -149,12 +175,16 @@ def run(
         epochs: how often each is seen.
         tests: how many others are explained.
         names: of methods in `pointing.METHODS`; all by default.
+        saved: a folder for the model and the other samples, if they are wanted.
     """
     keras.utils.set_random_seed(0)
     print(__doc__.split("\n\n")[1])
     training, test = records(samples, seed=1), records(tests, seed=2)
     model = build()
     train(model, training.x, training.y, epochs)
+    if saved is not None:
+        arrays = {"x": test.x, "y": test.y, "truth": pulses(test)}
+        save(saved, model, arrays, {"labels": EVENTS})
     right = model.predict(test.x, verbose=0).argmax(1) == test.y
     print(f"Accuracy on {tests} new records: {right.mean():.1%}; right events are explained")
     test = Records(*(part[right & (test.y != NO_EVENT)] for part in test))
@@ -172,4 +202,6 @@ def run(
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("sensors.png"), help="the picture")
-    run(parser.parse_args().out)
+    parser.add_argument("--save", type=Path, help="a folder for what bin/report reads")
+    given = parser.parse_args()
+    run(given.out, saved=given.save)

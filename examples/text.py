@@ -23,7 +23,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from pointing import COLORS, METHODS, limits, play, print_ledger, train, without_frame
+from pointing import COLORS, METHODS, limits, play, print_ledger, save, train, without_frame
 
 WORDS = {
     "billing": ("invoice", "refund", "receipt", "fee", "payment"),
@@ -165,7 +165,12 @@ def _write(ax: Axes, tokens: np.ndarray, values: np.ndarray, planted: np.ndarray
 
 
 def run(
-    out: Path, samples: int = 6000, epochs: int = 6, tests: int = 500, names: Sequence[str] = ()
+    out: Path,
+    samples: int = 6000,
+    epochs: int = 6,
+    tests: int = 500,
+    names: Sequence[str] = (),
+    saved: Path | None = None,
 ) -> dict[str, float]:
     """Train, explain, print and draw; return the share of hits of every method.
 
@@ -175,12 +180,16 @@ def run(
         epochs: how often each is seen.
         tests: how many others are explained.
         names: of methods in `pointing.METHODS`; all by default.
+        saved: a folder for the model and the other samples, if they are wanted.
     """
     keras.utils.set_random_seed(0)
     print(__doc__.split("\n\n")[1])
     training, test = tickets(samples, seed=1), tickets(tests, seed=2)
     model = build()
     train(model, training.x, training.y, epochs)
+    if saved is not None:
+        arrays = {"x": test.x, "y": test.y, "truth": test.planted}
+        save(saved, model, arrays, {"labels": DEPARTMENTS, "vocabulary": VOCABULARY})
     right = model.predict(test.x, verbose=0).argmax(1) == test.y
     print(f"Accuracy on {tests} new tickets: {right.mean():.1%}; the right ones are explained")
     test = Tickets(*(part[right] for part in test))
@@ -200,4 +209,6 @@ def run(
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("text.png"), help="the picture")
-    run(parser.parse_args().out)
+    parser.add_argument("--save", type=Path, help="a folder for what bin/report reads")
+    given = parser.parse_args()
+    run(given.out, saved=given.save)

@@ -40,6 +40,14 @@ def compiled(monkeypatch, request):
     monkeypatch.setattr(compiled, "most_that_pays", request.config.most_that_pays)
 
 
+@pytest.fixture(scope="session")
+def reports(tmp_path_factory):
+    """Small reports of images, series and text."""
+    from reports import made
+
+    return made(tmp_path_factory.mktemp("reports"))
+
+
 # Their tests share a cluster of Ray.
 ON_RAY = {"test_engines", "test_evaluate", "test_outside", "test_plugins", "test_shards"}
 

@@ -18,7 +18,7 @@ SECONDS = 300
 # Processes are forked from one that has imported TensorFlow, but not used it yet.
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(
-    [f"tfrnnx.cli.{name}" for name in ("train", "explain", "export", "evaluate")]
+    [f"tfrnnx.cli.{name}" for name in ("train", "explain", "export", "evaluate", "report", "check")]
 )
 
 # What the C++ side of TensorFlow prints, whatever one asks it to.

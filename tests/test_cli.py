@@ -173,10 +173,8 @@ def test_explaining_test_sequences(home, tmp_path, batch):
     for method in ("sa", "gb", "dtd"):
         expected = tfrnnx.explain(model, x[[7, 0]], method)
         np.testing.assert_allclose(written[method], expected, rtol=1e-4, atol=1e-6)
-        sums = re.search(rf"^{method} +sums (\S+) (\S+)$", result.out, re.MULTILINE)
-        np.testing.assert_allclose(
-            [float(text) for text in sums.groups()], expected.sum((1, 2, 3)), rtol=1e-2
-        )
+        sums = re.findall(rf" {method} +(\S+) .*item \d [+-]", result.out)
+        np.testing.assert_allclose(list(map(float, sums)), expected.sum((1, 2, 3)), rtol=1e-2)
     assert "explanation.npz" in result.out and "explanation.png" in result.out
     assert tf.io.decode_png((tmp_path / "explanation.png").read_bytes()).shape.rank == 3
 
@@ -233,7 +231,9 @@ def test_many_sequences_are_explained_and_some_drawn(home, tmp_path):
     relevance = np.load(tmp_path / "folder" / "explanation.npz")["sa"]
     assert relevance.shape == (many, 12, 28, 7)
     np.testing.assert_allclose(relevance[-2:], relevance[:2], rtol=1e-4, atol=1e-7)
-    assert len(re.search("sums (.*) ...", result.out).group(1).split()) == 12
+    assert len(re.findall(r"^\d+ .* sa ", result.out, re.MULTILINE)) == 36  # 3 pages of 12
+    names = ["explanation-page2.png", "explanation-page3.png", "explanation.npz", "explanation.png"]
+    assert sorted(path.name for path in (tmp_path / "folder").iterdir()) == names
     height, width, _ = tf.io.decode_png(
         (tmp_path / "folder" / "explanation.png").read_bytes()
     ).shape
@@ -309,6 +309,7 @@ def test_any_model(home, tmp_path):
         ),
         ("export", "model methods low high parameters out"),
         ("evaluate", "preset arch dataset folds fold methods test_sequences epochs jobs out"),
+        ("check", "model method checks inputs index target step output baseline seed low out"),
     ],
 )
 @pytest.mark.parametrize("flag", ["--help", "--helpshort"])

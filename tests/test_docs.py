@@ -120,11 +120,20 @@ def test_the_code_of_the_tasks_runs(capsys):
     assert "'auprc': " in capsys.readouterr().out
 
 
+def test_the_code_of_the_sanity_checks_runs(capsys):
+    entries = dict(tfrnnx.sanity.checks._entries)
+    try:
+        run_code_of("sanity.md")
+    finally:
+        tfrnnx.sanity.checks._entries = entries
+    assert "part of |R| that is negative" in capsys.readouterr().out
+
+
+WITH_TESTS = ("extending.md", "guide.md", "sanity.md", "scale.md", "tasks.md", "tutorial.md")
 OTHERS = [
     page.relative_to(DOCS).as_posix()
     for page in PAGES
-    if "```python\n" in page.read_text()
-    and page.name not in ("guide.md", "tasks.md", "extending.md", "tutorial.md", "scale.md")
+    if "```python\n" in page.read_text() and page.name not in WITH_TESTS
 ]
 
 

@@ -30,9 +30,12 @@ ORDER = [
     "plots",
     "explaining",
     "scores",
+    "callbacks",
+    "sanity",
     "networks",
     "serving",
     "study",
+    "report",
     "testing",
     "cli",
 ]

@@ -68,6 +68,14 @@ def test_inbound_nodes(model):
     assert read is model.inputs[0]
 
 
+def test_nodes_outputs():
+    layer, x = keras.layers.Dense(2), keras.Input((3,))
+    first, second = layer(x), layer(x)
+    for made in (first, second):
+        graph = keras.Model(x, keras.layers.ReLU()(made))
+        assert _keras.made_of(x, graph) is made
+
+
 def test_arguments_of_nodes():
     x, weight = keras.KerasTensor((2, 3)), keras.Variable(np.ones((2, 3)))
     for made, expected in ((x + weight, [True, False]), (keras.ops.maximum(1.5, x), [False, True])):

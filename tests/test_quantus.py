@@ -1,11 +1,13 @@
 """`quantus_explain`, called as Quantus calls its `explain_func`."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
 
 import tfrnnx
-from tfrnnx.errors import InputError, UnknownNameError
+from tfrnnx.errors import InputError, LogitWarning, UnknownNameError
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +87,110 @@ def test_mistakes_are_told(model, x):
         tfrnnx.quantus_explain(model, x, Y, method="lrp")
     with pytest.raises(InputError):  # channel_first=False moves the features to the front
         tfrnnx.quantus_explain(model, np.moveaxis(x, -1, 1), Y)
+
+
+# Sanity checks of the same definitions give Quantus's numbers
+
+
+@pytest.fixture(scope="module")
+def quantus():
+    return pytest.importorskip("quantus", reason="Quantus is not installed: pip install quantus")
+
+
+class Seen:
+    """An `explain_func` that remembers the weights and inputs of its calls."""
+
+    def __init__(self):
+        self.weights, self.inputs = [], []
+
+    def __call__(self, model, inputs, targets, **kwargs):
+        self.weights.append([w.copy() for w in model.get_weights()])
+        self.inputs.append(np.array(inputs))
+        return tfrnnx.quantus_explain(model, inputs, targets, "lrp_epsilon")
+
+
+def of_quantus(metric, model, x, softmax=False):
+    seen = Seen()
+    y = model.predict(x, verbose=0).argmax(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        scores = metric(
+            model=model,
+            x_batch=x,
+            y_batch=y,
+            channel_first=True,
+            softmax=softmax,
+            explain_func=seen,
+        )
+    return np.array(scores), seen
+
+
+def of_tfrnnx(check, model, x, **options):
+    report = tfrnnx.sanity.check(model, x, "lrp_epsilon", checks=[check], options={check: options})
+    return report.outcomes[check].numbers
+
+
+@pytest.fixture
+def as_quantus_randomised(monkeypatch):
+    """Have the checks end with the weights that Quantus ended with."""
+
+    def use(model, seen):
+        by_name = dict(zip([w.path for w in model.weights], seen.weights[-1], strict=True))
+
+        def randomise(block, rng):
+            for weight in block.weights:
+                weight.assign(by_name[weight.path])
+
+        monkeypatch.setattr("tfrnnx.sanity.randomization.randomise", randomise)
+
+    return use
+
+
+QUIET = {"disable_warnings": True, "display_progressbar": False, "normalise": False}
+
+
+@pytest.mark.slow
+def test_efficient_mprt_is_that_of_quantus(quantus, x, as_quantus_randomised):
+    keras.utils.set_random_seed(0)
+    # It takes the entropy of outputs, too, which has them be probabilities.
+    model = keras.Sequential(
+        [
+            keras.Input((6, 3)),
+            keras.layers.LSTM(5),
+            keras.layers.Dense(4, activation="softmax"),
+        ]
+    )
+    metric = quantus.EfficientMPRT(**QUIET, complexity_func_kwargs={"n_bins": 30})
+    scores, seen = of_quantus(metric, model, x, softmax=True)
+    as_quantus_randomised(model, seen)
+    with pytest.warns(LogitWarning):
+        found = of_tfrnnx("efficient_randomization", model, x, bins=30, draws=1)
+    np.testing.assert_allclose(found["rise"][0], scores, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.slow
+def test_mprt_is_that_of_quantus(quantus, model, x, as_quantus_randomised):
+    metric = quantus.MPRT(**QUIET, return_last_correlation=True)
+    scores, seen = of_quantus(metric, model, x)
+    as_quantus_randomised(model, seen)
+    found = of_tfrnnx("randomization", model, x)
+    np.testing.assert_allclose(found["samples"], scores, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_deletion_is_pixel_flipping_of_quantus(quantus, model, x):
+    metric = quantus.PixelFlipping(**QUIET, abs=False, perturb_baseline=0.0, features_in_step=1)
+    scores, _ = of_quantus(metric, model, x)
+    found = of_tfrnnx("deletion", model, x, steps=18)
+    np.testing.assert_allclose(found["curve"][1:], scores.mean(0), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_max_sensitivity_is_that_of_quantus(quantus, model, x, monkeypatch):
+    # Quantus leaves out draws that change the prediction: here none does.
+    metric = quantus.MaxSensitivity(**QUIET, abs=False, nr_samples=3, lower_bound=0.01)
+    scores, seen = of_quantus(metric, model, x)
+    drawn = iter([[each] for each in seen.inputs[-3:]])
+    monkeypatch.setattr("tfrnnx.sanity.sensitivity._near", lambda *_: next(drawn))
+    found = of_tfrnnx("max_sensitivity", model, x, draws=3)
+    np.testing.assert_allclose(found["samples"], scores, rtol=1e-3)

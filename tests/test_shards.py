@@ -14,7 +14,8 @@ from programs import finish, run, start, wait_for
 
 import tfrnnx
 from tfrnnx.data import read_inputs
-from tfrnnx.errors import DataError, InputError, OutputError
+from tfrnnx.errors import ConfigError, DataError, InputError, NotFiniteError, OutputError
+from tfrnnx.serving.kept import Kept
 from tfrnnx.serving.shards import explaining_shards, find_shards
 
 pytestmark = pytest.mark.filterwarnings(  # in Keras, on saving
@@ -265,6 +266,56 @@ def test_several_inputs_and_a_target_of_one_output(tmp_path):
             )
 
 
+@pytest.mark.parametrize("axis", ["all", "steps", "channels"])
+def test_sums_are_kept_in_the_place_of_values(home, tmp_path, axis):
+    shards = find_shards(str(home / "shards" / "b.npy"))
+    kept = Kept(axis, "float16")
+    explain(home / "model.keras", shards, tmp_path, METHODS, kept=kept)
+    sums = {"all": lambda r: r, "steps": lambda r: r.sum(2), "channels": lambda r: r.sum(1)}[axis]
+    with np.load(tmp_path / "b.npz") as found, np.load(home / "out" / "b.npz") as whole:
+        np.testing.assert_array_equal(found["logits"], whole["logits"])
+        for name in METHODS:
+            expected = sums(whole[name].astype(float))
+            assert found[name].dtype == np.float16
+            np.testing.assert_allclose(found[name], expected, rtol=2**-10, atol=1e-6)
+    with pytest.raises(ConfigError, match="dtype='float16' there and 'float32' here"):
+        explain(home / "model.keras", shards, tmp_path, METHODS, kept=Kept(axis))
+
+
+def test_sums_of_items():
+    kept = Kept("items", items=2)
+    kept.check(["x"], [(None, 4, 3, 2)])
+    relevance = np.arange(24, dtype=np.float32).reshape(1, 4, 3, 2)
+    np.testing.assert_array_equal(kept.of(relevance, "sa"), [[sum(range(12)), sum(range(12, 24))]])
+    assert kept.of(relevance[:0], "sa").shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("kept", "shape", "message"),
+    [
+        (Kept("steps"), (None,), r"\(samples, steps, ...\) to keep steps. Received: input 'x'"),
+        (
+            Kept("channels"),
+            (None, 12, 28, 7),
+            r"\(samples, steps, channels\).* Received: input 'x'",
+        ),
+        (Kept("items", items=3), (None, 12, 3), "images in 3 items to keep items"),
+        (Kept("items", items=3), (None, 10, 28, 7), "images in 3 items to keep items"),
+        (Kept("items"), (None, 12, 28, 7), "images in known items to keep items"),
+        (Kept("words"), (None, 12), "keep to be all, steps, items, channels. Received: 'words'"),
+        (Kept("all", "int8"), (None, 12), "dtype to be float32, float16. Received: 'int8'"),
+    ],
+)
+def test_axes_that_inputs_do_not_have_are_refused(kept, shape, message):
+    with pytest.raises((ConfigError, InputError), match=message):
+        kept.check(["x"], [shape])
+
+
+def test_what_a_dtype_cannot_hold_is_refused():
+    with pytest.raises(NotFiniteError, match="by sa within 65504, as float16.* Received: 1e.05"):
+        Kept("all", "float16").of(np.array([[1.0, 1e5]], np.float32), "sa")
+
+
 def test_shards_stay_on_disk(home):
     assert isinstance(read_inputs(home / "shards" / "a.npy", ["x"], mapped=True), np.memmap)
 
@@ -321,6 +372,8 @@ def test_results_of_another_configuration_are_made_anew(home, tmp_path):
         ("--shards={home}/shards --out={home}", "an explanation in bulk, empty or not there"),
         ("--shards={home}/shards --jobs=0", "jobs to be an integer >= 1. Received: 0"),
         ("--shards={home}/shards --address=auto", "'local' takes jobs. Received: address='auto'"),
+        ("--shards={home}/shards --keep=items", "images in known items to keep items.* 6, 3"),
+        ("--keep=steps", "--shards beside --keep. Received: none"),
         ("--jobs=2", "--shards beside --jobs. Received: none"),
         ("--overwrite", "--shards beside --overwrite. Received: none"),
     ],

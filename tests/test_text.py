@@ -55,6 +55,19 @@ def test_the_model_stays_as_it_is(model, tmp_path):
     np.testing.assert_array_equal(model(tf.constant(text)), expected)
 
 
+def test_a_sequential_model_that_was_loaded(tmp_path):
+    vectorize = TextVectorization(vocabulary=["cat", "dog"], output_sequence_length=4)
+    layers = [vectorize, Embedding(4, 3, mask_zero=True), GRU(3), Dense(1)]
+    model = keras.Sequential([Input((), dtype="string"), *layers])
+    model.save(tmp_path / "model.keras")
+    loaded = tfrnnx.load_model(tmp_path / "model.keras")
+    text = np.array(["the cat", "dog"])
+    found = tfrnnx.Explainer(loaded).explain(text)
+    assert found.x.tolist() == [["[UNK]", "cat", "", ""], ["dog", "", "", ""]]
+    np.testing.assert_allclose(found.relevance, tfrnnx.explain(model, text), atol=1e-7)
+    assert not np.asarray(found.relevance)[1, 1:].any()
+
+
 def test_a_lookup_of_words():
     lookup = StringLookup(vocabulary=["cat", "dog"])
     words = Input((3,), dtype="string")

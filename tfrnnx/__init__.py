@@ -29,14 +29,15 @@ from tfrnnx.storage.engines import engines
 from tfrnnx.storage.models import load_model
 
 if TYPE_CHECKING:
-    from tfrnnx import plots, testing
+    from tfrnnx import callbacks, plots, sanity, testing
 
 try:
     __version__ = importlib.metadata.version("tfrnnx")
 except importlib.metadata.PackageNotFoundError:  # run from a checkout
     __version__ = "not installed"
 
-_ON_DEMAND = ("plots", "testing")  # matplotlib takes half a second to import
+# matplotlib takes half a second to import
+_ON_DEMAND = ("callbacks", "plots", "sanity", "testing")
 
 
 def __getattr__(name: str) -> Any:
@@ -58,6 +59,7 @@ __all__ = [
     "architectures",
     "backend",
     "build",
+    "callbacks",
     "cell_handlers",
     "data",
     "datasets",
@@ -76,6 +78,7 @@ __all__ = [
     "primitives",
     "quantus_explain",
     "rules",
+    "sanity",
     "supported_layers",
     "testing",
 ]

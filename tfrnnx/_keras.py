@@ -50,6 +50,21 @@ def inputs_of(operation: Any) -> list[list[Any]]:
     return [list(node.input_tensors) for node in operation._inbound_nodes]
 
 
+def made_of(x: keras.KerasTensor, graph: keras.Model) -> keras.KerasTensor:
+    """Return what the only operation of a graph that reads a symbolic tensor makes of it.
+
+    `_nodes_by_depth`: a layer of a loaded model has been called more than once with the same
+    tensor, and `output` is that of its first call.
+    """
+    (node,) = (
+        node
+        for nodes in graph._nodes_by_depth.values()
+        for node in nodes
+        if any(x is read for read in node.input_tensors)
+    )
+    return node.outputs[0]
+
+
 def symbolic_arguments(operation: Any) -> list[bool]:
     """Return which of the arguments that an operation is called with are tensors of its graph.
 

@@ -26,7 +26,7 @@ _PLUGIN = (
 
 
 def start(
-    program: Callable[[], None],
+    program: Callable[[], int | None],
     doc: str,
     define_flags: Callable[[], None],
     interrupted: str = "interrupted",
@@ -39,7 +39,7 @@ def start(
     Plugins are loaded first, so that what they register is among the choices of the flags.
 
     Args:
-        program: what to do once the flags are parsed.
+        program: what to do once the flags are parsed; returns the exit code, or None for 0.
         doc: what `--help` says above the flags.
         define_flags: defines the program's flags.
         interrupted: what to say on Ctrl-C.
@@ -63,7 +63,7 @@ def start(
         try:
             if len(argv) > 1:
                 raise flags.Error(f"Expected flags only. Received: {' '.join(argv[1:])}")
-            program()
+            return program() or 0
         except (Exception, KeyboardInterrupt) as error:
             if received or isinstance(error, KeyboardInterrupt):
                 print(interrupted, file=sys.stderr)
@@ -71,7 +71,6 @@ def start(
             if isinstance(error, TfrnnxError | flags.Error):
                 return _tell(error)
             raise
-        return 0
 
     received = _interrupts()
     app.run(main, flags_parser=_parse)

@@ -74,6 +74,7 @@ class Explainer:
 
     Attributes:
         compiling_pays: whether `jit_compile="auto"` has what is not a callable compiled by XLA.
+        finals: of each output, the final softmax or sigmoid that is looked through, or None.
 
     Raises:
         UnknownNameError: for an unknown method.
@@ -223,6 +224,11 @@ class Explainer:
     def output_names(self) -> list[str]:
         """Names of the model's outputs."""
         return output_names(self._graph)
+
+    @property
+    def output_shapes(self) -> list[tuple[int | None, ...]]:
+        """Shape of each of the model's outputs."""
+        return [tuple(x.shape) for x in self._graph.outputs]
 
     @property
     def has_steps(self) -> bool:
@@ -494,6 +500,7 @@ class Explainer:
             )
         compiled = self._compiled(form, (False,) * len(self._inputs.specs))
         self.compiling_pays, found = compiled.compiling_pays, compiled.found
+        self.finals = found.finals
         self._inputs.vocabularies.update(found.vocabularies)
         self._tell(found)
 

@@ -127,17 +127,31 @@ class Ledger:
         """Return the sum of all accounts, (batch,): `start`, to rounding."""
         return np.sum(list(self.totals().values()), axis=0)
 
-    def table(self, steps: bool = False) -> str:
-        """Return a table of the means over the batch, a row a layer and account.
+    def arrived(self) -> float:
+        """Return the share of all that the start gave which arrived at the inputs."""
+        start = float(np.sum(self.start))
+        return float(np.sum(list(self.inputs.values()))) / start if start else 0.0
+
+    def means(self, steps: bool = False) -> dict[tuple[str, str, str], float]:
+        """Return the means over the batch by layer, step ("" without, "all") and account.
 
         Args:
-            steps: a row for every time step, instead of their sum.
+            steps: one for every time step, instead of their sum.
         """
         sums: dict[tuple[str, str, str], float] = {}
         for row in self.rows():
             step = "" if row.step is None else str(row.step) if steps else "all"
             key = (row.layer, step, row.account)
             sums[key] = sums.get(key, 0.0) + float(np.mean(row.relevance))
+        return sums
+
+    def table(self, steps: bool = False) -> str:
+        """Return a table of the means over the batch, a row a layer and account.
+
+        Args:
+            steps: a row for every time step, instead of their sum.
+        """
+        sums = self.means(steps)
         start = float(np.mean(self.start))
         entries = [*sums.items(), (("", "", "all accounts"), float(np.mean(self.total())))]
         rows = [

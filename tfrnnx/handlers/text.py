@@ -33,7 +33,7 @@ class Text:
         graph = functional(model)
         self.lookups = [_lookup_of(x, graph) for x in graph.inputs]
         inputs = [
-            x if lookup is None else lookup.output
+            x if lookup is None else _keras.made_of(x, graph)
             for x, lookup in zip(graph.inputs, self.lookups, strict=True)
         ]
         with _keras.unused(model):

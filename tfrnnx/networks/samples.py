@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfrnnx.data import load
+from tfrnnx.data import Task, load
 from tfrnnx.errors import InputError
 from tfrnnx.networks.runs import TrainConfig
 from tfrnnx.networks.training import test_sequences
@@ -17,12 +17,12 @@ class Samples(NamedTuple):
     Attributes:
         x: as the network takes them, (samples, steps, ...).
         labels: what is true of each: ints (samples,) or (samples, steps), or floats (samples,).
-        items: images in a sequence; 1 of other sequences.
+        task: what the data set says of them.
     """
 
     x: np.ndarray
     labels: np.ndarray
-    items: int
+    task: Task
 
 
 def some_test_sequences(
@@ -52,4 +52,4 @@ def some_test_sequences(
     sequences = test_sequences(data, config).unbatch().take(max(indices) + 1)
     some = list(sequences.as_numpy_iterator())
     x, labels = (np.stack([some[index][part] for index in indices]) for part in (0, 1))
-    return Samples(x, labels, data.task(config).items)
+    return Samples(x, labels, data.task(config))

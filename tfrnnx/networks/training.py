@@ -1,7 +1,7 @@
 """Train a network on a data set, so that an interrupted training can be gone on with."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -124,6 +124,7 @@ def train(
     run: Run,
     verbose: int = 1,
     strategy: tf.distribute.Strategy | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> keras.Model:
     """Train a network, or go on with a training that was interrupted.
 
@@ -141,6 +142,7 @@ def train(
         run: opened for this configuration.
         verbose: 1 shows Keras's progress bar, 2 prints a line an epoch, 0 nothing.
         strategy: which devices train, one of `strategies`. None: that of the scope this is in.
+        callbacks: further ones, which see the model after every epoch.
 
     Returns:
         The model with the best weights, also in the run's model.keras.
@@ -177,13 +179,13 @@ def train(
             model.fit(
                 split.for_training(config, config.batch_size, first_epoch=finished),
                 # Keras would take a third element, the truth, for sample weights.
-                validation_data=split.for_scoring(config, validation_batch).map(
+                validation_data=validation_sequences(data, config, validation_batch).map(
                     lambda x, y, *truth: (x, y)
                 ),
                 initial_epoch=finished,
                 epochs=config.epochs,
                 steps_per_epoch=steps,
-                callbacks=[_KeepState(run, history, config.patience), tensorboard],
+                callbacks=[_KeepState(run, history, config.patience), tensorboard, *callbacks],
                 shuffle=False,  # the data set shuffles itself
                 verbose=verbose,
             )
@@ -191,6 +193,11 @@ def train(
     with atomic(run.model) as fresh:
         trained.save(fresh)
     return trained
+
+
+def validation_sequences(data: DataSet, config: TrainConfig, batch_size: int) -> tf.data.Dataset:
+    """Return the batches of what is split off the training side, as `test_sequences`."""
+    return data.split(_VALIDATION_SHARE, config.seed).for_scoring(config, batch_size)
 
 
 def test_sequences(data: DataSet, config: TrainConfig) -> tf.data.Dataset:

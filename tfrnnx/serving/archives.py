@@ -14,6 +14,7 @@ from tfrnnx.explaining.explanation import Explanation
 from tfrnnx.explaining.targets import Target
 
 BATCH = 200  # samples that are explained at once
+OF_SAMPLES = ("logits", "target")  # arrays beside relevance
 
 
 def named_arrays(
@@ -55,14 +56,22 @@ def archive_path(out: str | Path) -> Path:
     path = Path(out)
     if path.is_dir():
         path = path / "explanation"
-    elif path.suffix in (".npz", ".png"):
+    elif path.suffix in (".npz", ".png", ".svg", ".pdf", ".html"):
         path = path.with_suffix("")
     return path.with_name(f"{path.name}.npz")
 
 
-def picture_path(archive: Path, name: str) -> Path:
-    """Return where the picture of an input goes, beside the archive; "" is that of the only one."""
-    return archive.with_name(f"{archive.stem}{f'-{name}' if name else ''}.png")
+def picture_path(archive: Path, name: str, page: int = 1, suffix: str = "png") -> Path:
+    """Return where a picture goes, beside the archive.
+
+    Args:
+        archive: of the explanation.
+        name: of the input; "" is that of the only one.
+        page: from 1 on.
+        suffix: of the file, its format.
+    """
+    parts = [archive.stem, *([name] if name else []), *([f"page{page}"] if page > 1 else [])]
+    return archive.with_name(f"{'-'.join(parts)}.{suffix}")
 
 
 def write_batches(

@@ -26,7 +26,8 @@ from tfrnnx.errors import (
 from tfrnnx.explaining.compilation import JitCompile
 from tfrnnx.explaining.explainer import Explainer
 from tfrnnx.explaining.targets import Target
-from tfrnnx.serving.archives import BATCH, named_arrays, read_array, write_batches
+from tfrnnx.serving.archives import BATCH, OF_SAMPLES, named_arrays, read_array, write_batches
+from tfrnnx.serving.kept import Kept
 from tfrnnx.storage.configurations import digest
 from tfrnnx.storage.engines import Engine, LocalEngine
 from tfrnnx.storage.files import atomic
@@ -51,6 +52,7 @@ class _Plan:
         target: of all samples.
         out: the folder of the results.
         jit_compile: as of `Explainer`.
+        kept: what is kept of the relevance.
     """
 
     model: Path
@@ -59,6 +61,7 @@ class _Plan:
     target: Target
     out: Path
     jit_compile: JitCompile
+    kept: Kept
 
     def config(self) -> dict[str, Any]:
         """Return what the numbers depend on, as JSON has it."""
@@ -68,6 +71,7 @@ class _Plan:
             "methods": methods,
             "target": asdict(self.target),
             "jit_compile": self.jit_compile,
+            **self.kept.config(),
         }
 
     def explainers(self) -> dict[str, Explainer]:
@@ -140,15 +144,16 @@ def explaining_shards(
     *,
     engine: Engine | None = None,
     jit_compile: JitCompile = "auto",
+    kept: Kept | None = None,
     overwrite: bool = False,
 ) -> Iterator[BulkExplanation]:
     """Hold the folder of the results, in which no one else then explains shards.
 
     `<out>/<shard>.npz` holds logits, target and an array of the input's shape for every method (of
-    several inputs `<method>.<input>`), and config, the digest of what was explained, without which
-    it is not taken for finished. It is written at once by the process that explains the shard, and
-    `<out>/shards.json` says what was explained. Of a .npy file a process has no more than a batch
-    in memory, of a .npz file its arrays.
+    several inputs `<method>.<input>`), or the sums of it that are kept, and config, the digest of
+    what was explained, without which it is not taken for finished. It is written at once by the
+    process that explains the shard, and `<out>/shards.json` says what was explained. Of a .npy
+    file a process has no more than a batch in memory, of a .npz file its arrays.
 
     Args:
         model: a .keras file or the folder of a training run. As the shards and `out`, it is at the
@@ -160,6 +165,7 @@ def explaining_shards(
             these.
         engine: where to explain them; None is this process.
         jit_compile: as of `Explainer`.
+        kept: what is kept of the relevance; None: every value, as float32.
         overwrite: remove the results that are there first.
 
     Yields:
@@ -176,8 +182,11 @@ def explaining_shards(
     path, folder = model_file(model).absolute(), Path(out).absolute()
     given = tuple((name, tuple(parameters.items())) for name, parameters in methods.items())
     target = target if isinstance(target, Target) else Target(target)
-    plan = _Plan(path, _digest(path), given, target, folder, jit_compile)
+    kept = kept or Kept()
+    plan = _Plan(path, _digest(path), given, target, folder, jit_compile, kept)
     for explainer in plan.explainers().values():
+        specs = explainer.input_specs
+        kept.check([spec.name for spec in specs], [tuple(spec.shape) for spec in specs])
         _check_target(explainer, target)
     if any(shard.parent.resolve() == folder.resolve() for shard in shards):
         raise OutputError(
@@ -247,7 +256,11 @@ def _explain_shard(plan: _Plan, shard: Path) -> None:
                 raise EngineError(
                     f"Expected to explain {BATCH} samples at once. Received: {error}"
                 ) from error
-            yield named_arrays(explained, some.output_names, plan.target)
+            arrays = named_arrays(explained, some.output_names, plan.target)
+            yield {
+                name: array if name in OF_SAMPLES else plan.kept.of(array, name)
+                for name, array in arrays.items()
+            }
 
     with atomic(plan.result(shard)) as fresh:
         write_batches(fresh, batches(), count, {"config": np.array(digest(plan.config()))})

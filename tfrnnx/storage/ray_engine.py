@@ -25,7 +25,9 @@ from tfrnnx.storage.engines import (
 
 RETRIES = 3  # of a task whose process or node was lost; Ray's count
 RAY = "ray>=2.49"  # as pyproject.toml has it
-_IN_FLIGHT = 1000  # tasks that Ray knows of: it need not keep all of a million
+# Tasks that Ray knows of: it need not keep all of a million, but more than there are cores.
+_IN_FLIGHT = 1000
+_IN_FLIGHT_OF_A_CORE = 4
 _ANSWER_SECONDS = 5.0
 
 
@@ -89,8 +91,10 @@ def _on_ray(
         everywhere = ray.put((threads, plugins.loaded(), pack((function, shared))))
         waiting = iter(tasks)
         running: dict[Any, Task] = {}
+        cores = int(ray.cluster_resources().get("CPU", 1))
+        most = max(_IN_FLIGHT, _IN_FLIGHT_OF_A_CORE * cores)
         while True:
-            for task in islice(waiting, _IN_FLIGHT - len(running)):
+            for task in islice(waiting, most - len(running)):
                 running[call.remote(everywhere, pack(task))] = task
             if not running:
                 return

@@ -5,8 +5,11 @@ from typing import Any
 
 import keras
 
+from tfrnnx.callbacks import ExplainabilityMonitor
 from tfrnnx.data import DataSet, Task
+from tfrnnx.explaining.targets import Target
 from tfrnnx.networks.runs import Run, TrainConfig
+from tfrnnx.networks.training import validation_sequences
 from tfrnnx.plots import plot, save_figure
 from tfrnnx.scores.metrics import metrics
 from tfrnnx.serving.saved_model import export
@@ -21,6 +24,7 @@ from tfrnnx.study.scoring import (
 
 _METHODS = ("sa", "gb", "dtd")
 _SHOWN = 6
+_WATCHED = 100  # validation sequences while it trains
 
 
 def report(
@@ -75,10 +79,42 @@ def _draw(shown: Shown, task: Task, run: Run) -> None:
         f"{label}, predicted {predicted}"
         for label, predicted in zip(shown.label, shown.predicted, strict=True)
     ]
+    figure = plot(shown.relevance, shown.x, captions=captions, **picture_options(task))
+    save_figure(figure, run.heatmap)
+
+
+def picture_options(task: Task) -> dict[str, Any]:
+    """Return how `tfrnnx.plots.plot` is to draw the sequences of a task."""
     options: dict[str, dict[str, Any]] = {
         "images": {"items": task.items, "sequence": True, "box": task.box},
         "series": {"channels": task.channels},
         "tokens": {},
     }
-    figure = plot(shown.relevance, shown.x, kind=task.kind, captions=captions, **options[task.kind])
-    save_figure(figure, run.heatmap)
+    return {"kind": task.kind, **options[task.kind]}
+
+
+def monitor(data: DataSet, config: TrainConfig, run: Run, every: int) -> ExplainabilityMonitor:
+    """Return a callback that explains validation sequences while a run trains.
+
+    Test sequences decide nothing, and looking at them could.
+
+    Args:
+        data: the data set.
+        config: resolved for it.
+        run: in whose folder of TensorBoard it writes.
+        every: epochs from one time to the next.
+    """
+    task = data.task(config)
+    x, _, *truth = next(validation_sequences(data, config, _WATCHED).as_numpy_iterator())
+    known = truth[0] if truth and task.truth in ("items", "cells") else None
+    methods = {name: method_parameters(name, task) for name in _METHODS}
+    per_step = Target(step=-1) if task.target == "class_per_step" else None
+    return ExplainabilityMonitor(
+        run.logs,
+        x,
+        known,
+        methods=methods,
+        every=every,
+        target=per_step,
+        **picture_options(task),
+    )

@@ -8,18 +8,19 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from tfrnnx.data import DataSet, Task, as_images, last_step, to_image
 from tfrnnx.explaining.explainer import Explainer
+from tfrnnx.explaining.ledger import Ledger
 from tfrnnx.explaining.steps import explain_steps
 from tfrnnx.explaining.targets import Target
 from tfrnnx.networks.runs import TrainConfig
 from tfrnnx.networks.training import EVALUATION_BATCH, test_sequences
-from tfrnnx.propagation.methods import methods
-from tfrnnx.scores.flipping import Flipping, Stages
+from tfrnnx.propagation.methods import get_method, methods
+from tfrnnx.scores.flipping import Flipping
 from tfrnnx.scores.metrics import item_relevance, metrics, score
 from tfrnnx.study.config import PARAMETERS
+from tfrnnx.study.predicting import prediction, stages
 
 # Relevance drawn at random, scored like a method's: what a metric gives by chance.
 RANDOM = "random"
@@ -100,6 +101,15 @@ class Scores:
         flip_sequences: how many sequences' patches are flipped, at most.
         seed: of RANDOM.
         shown: how many sequences are kept for pictures.
+        parameters: of methods, beside those that suit the task.
+        predict: from sequences to the probabilities of the classes, or the number; by default of
+            networks whose logits are evidence, beside a pseudo-class.
+        ledger: keep where the relevance of each sequence went, of methods that propagate it.
+
+    Attributes:
+        shown: the first sequences.
+        explainers: by method.
+        ledgers: by method, of every batch.
     """
 
     def __init__(
@@ -110,33 +120,45 @@ class Scores:
         flip_sequences: int = 0,
         seed: int = 0,
         shown: int = SHOWN,
+        parameters: Mapping[str, Mapping[str, Any]] | None = None,
+        predict: Callable[[np.ndarray], np.ndarray] | None = None,
+        ledger: bool = False,
     ) -> None:
         fit = set(fitting(**facts_of(task)))
+        given = parameters or {}
         self.shown = Shown(np.empty(0), [], [])
         self._task = task
         self._wanted = {name: [m for m in some if m in fit] for name, some in wanted.items()}
-        self._explainers = {
-            name: Explainer(model, name, **method_parameters(name, task))
-            for name in wanted
-            if name != RANDOM
-        }
-        self._predict = _prediction(model, task)
-        self._stages = _stages(model, task)
+        self.explainers: dict[str, Explainer] = {}
+        self.ledgers: dict[str, list[Ledger]] = defaultdict(list)
+        for name in wanted:
+            if name != RANDOM:
+                chosen = method_parameters(name, task) | dict(given.get(name, {}))
+                propagates = get_method(name, **chosen).propagates_relevance
+                accounted = ledger and propagates and task.truth != "steps"
+                self.explainers[name] = Explainer(model, name, ledger=accounted, **chosen)
+        self._single = model.outputs[0].shape[-1] == 1
+        self._predict = predict or prediction(model, task)
+        self._stages = None if predict else stages(model, task)
         self._to_flip = flip_sequences
         self._rng = np.random.default_rng(seed)
         self._show = shown
         self._quality: list[np.ndarray] = []
+        self._outputs: list[np.ndarray] = []
         self._sequences = 0
         self._scores: dict[tuple[str, str], list[np.ndarray]] = defaultdict(list)
         self._shares: dict[str, list[np.ndarray]] = defaultdict(list)
         self._masks: list[np.ndarray] = []
+        self._scored: list[np.ndarray] = []  # of metrics of cells, which sequences have some
 
-    def add(self, x: np.ndarray, y: np.ndarray, truth: np.ndarray | None = None) -> None:
+    def add(
+        self, x: np.ndarray, y: np.ndarray | None = None, truth: np.ndarray | None = None
+    ) -> None:
         """Explain and score a batch.
 
         Args:
             x: of the task's shape, (batch, ...).
-            y: what is true of them.
+            y: what is true of them, where that is known.
             truth: what matters, where the task has it.
         """
         first = not self._sequences
@@ -144,17 +166,19 @@ class Scores:
         outputs = self._predict(x)
         is_number = self._task.target == "number"
         predicted = outputs[:, 0] if is_number else outputs.argmax(axis=-1)
-        self._quality.append(np.abs(predicted - y) if is_number else predicted == y)
+        self._outputs.append(outputs[:, -1] if outputs.ndim == 3 else outputs)
+        if y is not None:
+            self._quality.append(np.abs(predicted - y) if is_number else predicted == y)
         if first:
             some = slice(self._show)
-            label, said = self._task.said(y[some]), self._task.said(predicted[some])
-            self.shown = Shown(x[some], label, said)
+            label = [] if y is None else self._task.said(y[some])
+            self.shown = Shown(x[some], label, self._task.said(predicted[some]))
         target = np.zeros(len(x), np.int64) if is_number else last_step(predicted)
         scoring = self._scoring(x, target, truth)
         for name, wanted in self._wanted.items():
             if not (first or wanted):
                 continue
-            relevance = self._relevance(name, x, target)
+            relevance = self.relevance(name, x, target, account=True)
             for metric in wanted:
                 scoring(name, metric, relevance)
             if self._task.truth == "items" and truth is not None:
@@ -178,7 +202,9 @@ class Scores:
             else None
         )
         # Where no cell matters, there is none to be found.
-        caused = None if truth is None else truth.reshape(len(truth), -1).any(axis=1)
+        caused = None if truth is None else np.any(truth.reshape(len(truth), -1), axis=1)
+        if caused is not None:
+            self._scored.append(np.asarray(caused))
 
         def add(method: str, metric: str, relevance: np.ndarray) -> None:
             entry, rows, more = metrics[metric], slice(None), {}
@@ -195,24 +221,52 @@ class Scores:
 
         return add
 
-    def _relevance(self, method: str, x: np.ndarray, target: np.ndarray) -> np.ndarray:
+    def relevance(
+        self, method: str, x: np.ndarray, target: np.ndarray, account: bool = False
+    ) -> np.ndarray:
+        """Return the relevance that is scored.
+
+        Args:
+            method: the name of one, or RANDOM.
+            x: sequences.
+            target: the predicted class of each.
+            account: keep the ledger, where there is one.
+        """
         if method == RANDOM:
             return self._rng.random(x.shape)
         if self._task.truth == "steps":
-            return np.abs(explain_steps(self._explainers[method], x, steps="own"))
+            return np.abs(explain_steps(self.explainers[method], x, steps="own"))
         per_step = self._task.target == "class_per_step"
-        explained = Target(target, step=-1) if per_step else target
-        return np.asarray(self._explainers[method].explain(x, explained).relevance)
+        logit = np.zeros_like(target) if self._single else target  # of one logit, no and yes
+        explained = self.explainers[method].explain(
+            x, Target(logit, step=-1) if per_step else logit
+        )
+        if account and explained.ledger is not None:
+            self.ledgers[method].append(explained.ledger)
+        return np.asarray(explained.relevance)
+
+    def outputs(self) -> np.ndarray:
+        """Return what was predicted: probabilities (sequences, classes), or numbers."""
+        return np.concatenate(self._outputs)
+
+    def per_sequence(self, method: str, metric: str) -> np.ndarray:
+        """Return the scores one by one: NaN where the sequence has none."""
+        parts = self._scores.get((method, metric), [])
+        values = np.concatenate(parts) if parts else np.empty(0)
+        rows = np.concatenate(self._scored) if metrics[metric].truth == "cells" else None
+        every = np.full(self._sequences, np.nan)
+        every[np.arange(len(values)) if rows is None else np.flatnonzero(rows)] = values
+        return every
 
     def summary(self) -> dict[str, Any]:
         """Return what was found, for JSON.
 
         Returns:
-            "accuracy", or "mae" of numbers; "sequences"; "task", its facts; "scores", by method
-            and metric the "mean" and "std" over "sequences", of metrics of cells those in which
-            some matter (NaN where there are none); "positions", where items are known,
-            by method and for every item's position its mean share of the positive relevance where
-            it is of the "majority" and where it is "other".
+            "accuracy", or "mae" of numbers, where what is true is known; "sequences"; "task", its
+            facts; "scores", by method and metric the "mean" and "std" over "sequences", of metrics
+            of cells those in which some matter (NaN where there are none); "positions", where items
+            are known, by method and for every item's position its mean share of the positive
+            relevance where it is of the "majority" and where it is "other".
         """
         scores: dict[str, dict[str, Any]] = {name: {} for name in self._wanted}
         for (name, metric), parts in self._scores.items():
@@ -229,8 +283,10 @@ class Scores:
                 "majority": _column_means(shares, masks > 0),
                 "other": _column_means(shares, masks == 0),
             }
+        known = self._quality
+        quality = {self._task.quality: float(np.mean(np.concatenate(known)))} if known else {}
         return {
-            self._task.quality: float(np.mean(np.concatenate(self._quality))),
+            **quality,
             "sequences": self._sequences,
             "task": facts_of(self._task),
             "scores": scores,
@@ -274,47 +330,6 @@ def score_network(
         scores.add(*batch)
         if verbose:
             progress.update(done)
-
-
-def _prediction(model: keras.Model, task: Task) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function from sequences to the classes' probabilities, beside the pseudo-class.
-
-    Where the task is a number, it is that, (batch, 1).
-    """
-
-    def predict(x: tf.Tensor) -> tf.Tensor:
-        outputs = tf.cast(model(x, training=False), tf.float32)
-        if task.target == "number":
-            return outputs
-        with_pseudo_class = tf.concat([outputs, tf.zeros_like(outputs[..., :1])], -1)
-        return tf.nn.softmax(with_pseudo_class)[..., :-1]
-
-    return _compiled(predict, model)
-
-
-def _stages(model: keras.Model, task: Task) -> Stages | None:
-    """Return the prediction in two parts: before the first recurrent layer, and from there on.
-
-    None where a model has none, or something goes past it.
-    """
-    recurrent = next((x for x in model.layers if isinstance(x, keras.layers.RNN)), None)
-    if recurrent is None:
-        return None
-    try:
-        before = keras.Model(model.inputs, recurrent.input)
-        after = keras.Model(recurrent.input, model.outputs[0])
-    except ValueError:
-        return None
-    return Stages(_compiled(lambda x: before(x, training=False), before), _prediction(after, task))
-
-
-def _compiled(
-    function: Callable[[tf.Tensor], tf.Tensor], model: keras.Model
-) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function of a model's inputs as one from arrays to arrays, traced once."""
-    spec = tf.TensorSpec(model.inputs[0].shape, model.inputs[0].dtype)
-    compiled = tf.function(function, input_signature=[spec], autograph=False)
-    return lambda x: compiled(tf.convert_to_tensor(x)).numpy()
 
 
 def _shares(relevance: np.ndarray, items: int) -> np.ndarray:

@@ -36,7 +36,7 @@ PROGRAMS = """# Programs and flags
 *Made by `python docs/make.py` from `--help`; a test holds it up to date.*
 
 All have `--help`. Installed, they are also called `tfrnnx-train`, `tfrnnx-explain`,
-`tfrnnx-report`, `tfrnnx-check`, `tfrnnx-export` and `tfrnnx-evaluate`.
+`tfrnnx-report`, `tfrnnx-export`, `tfrnnx-evaluate` and `tfrnnx-check`.
 
 ```sh
 bin/train --arch=convrlstm                        # scikit-learn's digits, no network needed
@@ -46,7 +46,9 @@ bin/train --arch=rgru --dataset=freqshapes        # a series whose causes are kn
 bin/explain --model=saved_models/mnist-convrlstm --index=0,3,5 --out=explanation
 bin/explain --model=saved_models/mnist-convrlstm --images=mine.npy --method=dtd --target=3
 bin/explain --model=any.keras --inputs=x.npy --ledger
+bin/check --model=any.keras --inputs=x.npy        # can its explanations be trusted? (sanity.md)
 bin/explain --model=any.keras --inputs=x.npy --method=lrp_epsilon --parameters=epsilon=0.01
+bin/report --model=saved_models/mnist-convrlstm   # one page for a run (report.md)
 bin/export --model=saved_models/mnist-convrlstm --out=exported
 bin/export --model=any.keras --methods=lrp_epsilon,integrated_gradients --out=exported
 bin/evaluate --preset=quick                       # the study below, in a minute, on the digits
@@ -55,7 +57,7 @@ bin/train --plugin=mine.py --arch=mine            # a network from a file of you
 
 In bulk, files of inputs and the study's cells are tasks of this machine's processes or of a Ray
 cluster (`pip install '.[ray]'`), which goes on where a node is lost; the same command resumes.
-[docs/scale.md](scale.md) has how to start a cluster, and the numbers for a billion sequences.
+[In bulk](scale.md) has how to start a cluster, and the numbers for a billion sequences.
 
 ```sh
 bin/explain --model=any.keras --shards=inputs/ --method=lrp_epsilon --out=relevance --jobs=8
@@ -63,8 +65,10 @@ bin/evaluate --engine=ray --address=auto
 ```
 
 `bin/train` writes into `saved_models/<dataset>-<arch>/`: `model.keras`, `saved_model/`,
-`history.csv`, `config.json`, `results.json`, `heatmap.png` and TensorBoard's `logs/`. Interrupted,
-the same command goes on from the last finished epoch; after the end it prints the results again.
+`history.csv`, `config.json`, `results.json`, `heatmap.png` and TensorBoard's `logs/`,
+with `--monitor=5` also explanations every five epochs
+([in any `model.fit`, too](guide.md#while-training)). Interrupted, the same command goes on from the
+last finished epoch; after the end it prints the results again.
 With `--strategy=mirrored` all GPUs of the machine share every batch
 (`tf.distribute.MirroredStrategy`).
 `--batch_size` is that of all together, a multiple of their number, so a run gives on any number of

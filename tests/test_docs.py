@@ -129,12 +129,11 @@ def test_the_code_of_the_sanity_checks_runs(capsys):
     assert "part of |R| that is negative" in capsys.readouterr().out
 
 
+WITH_TESTS = ("extending.md", "guide.md", "sanity.md", "scale.md", "tasks.md", "tutorial.md")
 OTHERS = [
     page.relative_to(DOCS).as_posix()
     for page in PAGES
-    if "```python\n" in page.read_text()
-    and page.name
-    not in ("guide.md", "tasks.md", "extending.md", "tutorial.md", "scale.md", "sanity.md")
+    if "```python\n" in page.read_text() and page.name not in WITH_TESTS
 ]
 
 

@@ -137,6 +137,15 @@ def explain(
         InputError: naming what was expected of x or target and what was received.
         UnknownNameError, ConfigError, UnsupportedLayerError, MismatchError, NotFiniteError: as
             `Explainer`.
+
+    Examples:
+        >>> model = keras.Sequential([keras.Input((9, 4)), keras.layers.LSTM(8)])
+        >>> x = np.random.default_rng(0).normal(size=(5, 9, 4)).astype("float32")
+        >>> tfrnnx.explain(model, x, "lrp_epsilon").shape
+        (5, 9, 4)
+        >>> explained = tfrnnx.explain(model, x, "lrp_epsilon", target=2, ledger=True)
+        >>> np.allclose(explained.ledger.total(), explained.ledger.start, rtol=1e-4, atol=1e-6)
+        True
     """
     if isinstance(steps, int):
         parameters["steps"], steps = steps, None

@@ -94,8 +94,10 @@ class Explainer:
         UnstableWarning: once, where relevance grew past a thousandfold of its start.
 
     Examples:
-        >>> explainer = tfrnnx.Explainer(model, "dtd")
-        >>> relevance = explainer(x)
+        >>> model = keras.Sequential([keras.Input((9, 4)), keras.layers.LSTM(8)])
+        >>> explainer = tfrnnx.Explainer(model, "lrp_epsilon", jit_compile=False)
+        >>> explainer(np.ones((5, 9, 4), "float32")).shape
+        TensorShape([5, 9, 4])
     """
 
     def __init__(

@@ -40,6 +40,13 @@ class Explanation(Generic[Array]):
         kind: what the values of x are: "tokens", "images", (batch, steps, height, columns) or
             (batch, height, width, channels), "series", (batch, steps, channels), or None; as
             nested as the input.
+
+    Examples:
+        >>> model = keras.Sequential([keras.Input((9, 4)), keras.layers.LSTM(8, name="reader")])
+        >>> x = np.ones((5, 9, 4), "float32")
+        >>> explained = tfrnnx.explain(model, x, "lrp_epsilon", target=3, layers=["reader"])
+        >>> explained.layers["reader"].shape, explained.logits.shape, explained.target.tolist()
+        ((5, 8), (5, 8), [3, 3, 3, 3, 3])
     """
 
     relevance: Nested[Array]

@@ -45,6 +45,13 @@ class Ledger:
         taken: by layer, what maps took: (batch, 3) or, of recurrent layers, (batch, steps, 3);
             the last axis are bias, epsilon and gates.
         initial_states: by layer, (batch,).
+
+    Examples:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+        >>> x = np.ones((5, 4), "float32")
+        >>> ledger = tfrnnx.explain(model, x, "lrp_epsilon", ledger=True).ledger
+        >>> list(ledger.totals())
+        ['input', 'bias', 'epsilon', 'gates', 'initial state']
     """
 
     def __init__(

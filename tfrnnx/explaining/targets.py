@@ -34,8 +34,14 @@ class Target:
         output: of several outputs: which, by its number or its name.
 
     Examples:
-        >>> tfrnnx.explain(model, x, "lrp_epsilon", tfrnnx.Target(3, contrast=5))
-        >>> tfrnnx.explain(tagger, x, "lrp_epsilon", tfrnnx.Target(7, step=-1, output="tags"))
+        >>> lstm = keras.layers.LSTM(8, return_sequences=True)
+        >>> tagger = keras.Sequential([keras.Input((9, 4)), lstm])
+        >>> x = np.ones((5, 9, 4), "float32")
+        >>> tfrnnx.explain(tagger, x, "lrp_epsilon", tfrnnx.Target(3, 5, step=-1)).shape
+        (5, 9, 4)
+        >>> early = tfrnnx.explain(tagger, x, "lrp_epsilon", tfrnnx.Target(3, step=2))
+        >>> bool(np.any(early[:, 3:]))
+        False
     """
 
     index: Ints | Literal["all"] | None = None

@@ -62,6 +62,18 @@ class Stepper(NamedTuple):
             step needs of them.
         step: (one time step of that nest, states) -> (output, new states), all (batch, units).
         positive: whether the output and all states are known to be >= 0.
+
+    Examples:
+        >>> def sums(cell):  # h_t = h_{t-1} + relu(x_t W)
+        ...     def step(projected, states):
+        ...         e_t = tfrnnx.primitives.relu(tfrnnx.primitives.join([projected]))
+        ...         h_t = tfrnnx.primitives.add(states[0], e_t)
+        ...         return h_t, [h_t]
+        ...
+        ...     def project(x):
+        ...         return tfrnnx.primitives.contribution(x, cell.kernel)
+        ...
+        ...     return tfrnnx.Stepper(project, step, positive=True)
     """
 
     project: Callable[[tf.Tensor], Any]
@@ -124,6 +136,10 @@ def supported_layers(keras_alone: bool = False) -> list[str]:
 
     Args:
         keras_alone: those of Keras, without those that users registered.
+
+    Examples:
+        >>> "LSTM" in tfrnnx.supported_layers()
+        True
     """
     layers = [handled for handled in layer_handlers if not is_operation(handled)]
     names = {

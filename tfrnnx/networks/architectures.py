@@ -176,8 +176,10 @@ def build(
     Examples:
         >>> tfrnnx.build("shallow").count_params()
         184330
-        >>> tfrnnx.build("rlstm", input_shape=(100, 3), classes=4, return_sequences=True)
-        >>> tfrnnx.build("rgru", input_shape=(40,), vocabulary=1000, classes=None)
+        >>> model = tfrnnx.build("rlstm", input_shape=(100, 3), classes=4, return_sequences=True)
+        >>> model.output_shape
+        (None, 100, 4)
+        >>> model = tfrnnx.build("rgru", input_shape=(40,), vocabulary=1000, classes=None)
     """
     architecture = architectures[arch]
     known = architecture.widths

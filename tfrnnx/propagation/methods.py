@@ -36,6 +36,10 @@ class Rules:
             state, the input's terms are those of `input`, and this rule shares the relevance.
         embedding: maps that read the embeddings of tokens, which no box bounds. None: as others
             of their kind.
+
+    Examples:
+        >>> tfrnnx.Rules.of(tfrnnx.rules.epsilon(0.01)).dense.name
+        'epsilon'
     """
 
     input: Rule | None
@@ -108,6 +112,10 @@ class Method:
 
     Warns:
         UnstableWarning: where gates take their share in proportion.
+
+    Examples:
+        >>> tfrnnx.Method("absolute", lambda gradient, x: tf.abs(gradient)).rules is None
+        True
     """
 
     name: str

@@ -50,8 +50,13 @@ def quantus_explain(
     neural network explanations and beyond".
 
     Examples:
-        >>> metric = quantus.FaithfulnessCorrelation(return_aggregate=True)
-        >>> metric(
+        >>> model = keras.Sequential([keras.Input((9, 4)), keras.layers.LSTM(8)])
+        >>> x = np.ones((5, 9, 4), "float32")
+        >>> tfrnnx.quantus_explain(model, x, np.zeros(5, int), "lrp_epsilon").shape
+        (5, 9, 4)
+        >>> import quantus  # doctest: +SKIP
+        >>> metric = quantus.FaithfulnessCorrelation(return_aggregate=True)  # doctest: +SKIP
+        >>> metric(  # doctest: +SKIP
         ...     model=model,
         ...     x_batch=x,
         ...     y_batch=y,

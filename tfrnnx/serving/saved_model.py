@@ -62,6 +62,14 @@ def export(
         OutputError: if the folder cannot be written.
         UnknownNameError, ConfigError, UnsupportedLayerError, MismatchError: as
             `tfrnnx.Explainer`.
+
+    Examples:
+        >>> model = keras.Sequential([keras.Input((9, 4)), keras.layers.LSTM(8, unroll=True)])
+        >>> tfrnnx.export(model, "exported", methods=["lrp_epsilon"])
+        >>> served = tf.saved_model.load("exported")
+        >>> answer = served.explain_lrp_epsilon(np.ones((5, 9, 4), "float32"))
+        >>> sorted(answer)
+        ['logits', 'relevance', 'target']
     """
     path = Path(path)
     if path.exists() and not (path / "saved_model.pb").is_file() and not _is_empty(path):

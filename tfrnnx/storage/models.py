@@ -38,6 +38,11 @@ def load_model(path: str | Path, compile: bool = False) -> keras.Model:
         ModelFileError: for a file that is missing, truncated or not a Keras model, or has a class
             that is not known, naming it.
         ConfigError: for a plugin that is not loaded, naming its file.
+
+    Examples:
+        >>> tfrnnx.build("shallow").save("model.keras")
+        >>> tfrnnx.load_model("model.keras").count_params()
+        184330
     """
     path = model_file(path)
     expected = "Expected a Keras model, a .keras or .h5 file or a folder of a training run."
